@@ -1,0 +1,40 @@
+# Two commands do everything: `make train` and `make test`. Each makes .venv the first time and
+# installs again only when something that is installed has changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := pyproject.toml setup.py constraints.txt \
+  $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.md' \))
+
+.PHONY: train test lint bench sanitize clean
+
+train: $(VENV)/.train
+	$(BIN)/fastwgan train
+
+test: $(VENV)/.test
+	$(BIN)/pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.cpp')
+
+bench: $(VENV)/.test
+	$(BIN)/pytest benchmarks/ --benchmark-only
+
+sanitize: $(VENV)/.test
+	PYTHON=$(abspath $(BIN)/python) bash scripts/sanitize.sh
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/.train: $(INSTALLED)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt '.[train]'
+	@touch $@
+
+$(VENV)/.test: $(INSTALLED)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -c constraints.txt '.[test]'
+	@touch $(VENV)/.train $@

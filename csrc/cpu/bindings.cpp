@@ -1,0 +1,193 @@
+// Python's way in: addresses as integers, a status turned into an exception, the GIL released.
+#include <pybind11/pybind11.h>
+
+#include <stdexcept>
+#include <string>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+#include "capabilities.h"
+#include "fastwgan/gradient_penalty.h"
+#include "fastwgan/rmsprop.h"
+#include "fastwgan/spectral_norm.h"
+#include "fastwgan/weight_clip.h"
+#include "pooled_tensors.h"
+#include "tensor_table.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using Address = uintptr_t;
+using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+void check(int status, const char* operation) {
+  if (status == FW_OK) return;
+  if (status == FW_OUT_OF_MEMORY) throw std::bad_alloc();
+  throw std::invalid_argument(std::string(operation) +
+                              " was handed arguments its contract forbids");
+}
+
+template <class T, class Function>
+void bind_weight_clip(py::module_& m, const char* name, Function function) {
+  m.def(
+      name,
+      [name, function](Address tensors, Address sizes, int64_t count, double bound, int threads) {
+        check(function(at<T* const>(tensors), at<const int64_t>(sizes), count, bound, threads),
+              name);
+      },
+      py::arg("tensors"), py::arg("sizes"), py::arg("count"), py::arg("bound"), py::arg("threads"),
+      ReleaseGil());
+}
+
+template <class T, class Function>
+void bind_rmsprop(py::module_& m, const char* name, Function function) {
+  m.def(
+      name,
+      [name, function](Address parameters, Address gradients, Address square_averages,
+                       Address momentum_buffers, Address gradient_averages, Address sizes,
+                       int64_t count, double learning_rate, double alpha, double epsilon,
+                       double weight_decay, double momentum, double weight_clip, bool centered,
+                       bool maximize, int threads) {
+        const fw_rmsprop_options options = {learning_rate, alpha,       epsilon,  weight_decay,
+                                            momentum,      weight_clip, centered, maximize};
+        check(function(at<T* const>(parameters), at<const T* const>(gradients),
+                       at<T* const>(square_averages), at<T* const>(momentum_buffers),
+                       at<T* const>(gradient_averages), at<const int64_t>(sizes), count, &options,
+                       threads),
+              name);
+      },
+      py::arg("parameters"), py::arg("gradients"), py::arg("square_averages"),
+      py::arg("momentum_buffers"), py::arg("gradient_averages"), py::arg("sizes"), py::arg("count"),
+      py::arg("learning_rate"), py::arg("alpha"), py::arg("epsilon"), py::arg("weight_decay"),
+      py::arg("momentum"), py::arg("weight_clip"), py::arg("centered"), py::arg("maximize"),
+      py::arg("threads"), ReleaseGil());
+}
+
+template <class T, class Forward, class Backward>
+void bind_spectral_norm(py::module_& m, const char* forward_name, Forward forward,
+                        const char* backward_name, Backward backward) {
+  m.def(
+      forward_name,
+      [forward_name, forward](Address layers, Address normalised, Address sigma, Address vectors,
+                              int64_t count, int64_t iterations, bool u_first, double epsilon,
+                              int threads) {
+        const fw_spectral_norm_options options = {iterations, u_first, epsilon};
+        check(forward(at<const fw_spectral_norm_layer>(layers), at<T* const>(normalised),
+                      at<T>(sigma), at<T>(vectors), count, &options, threads),
+              forward_name);
+      },
+      py::arg("layers"), py::arg("normalised"), py::arg("sigma"), py::arg("vectors"),
+      py::arg("count"), py::arg("iterations"), py::arg("u_first"), py::arg("epsilon"),
+      py::arg("threads"), ReleaseGil());
+  m.def(
+      backward_name,
+      [backward_name, backward](Address layers, Address cotangents, Address normalised,
+                                Address sigma, Address sigma_cotangents, Address vectors,
+                                Address gradients, int64_t count, int threads) {
+        check(backward(at<const fw_spectral_norm_layer>(layers), at<const T* const>(cotangents),
+                       at<const T* const>(normalised), at<const T>(sigma),
+                       at<const T>(sigma_cotangents), at<const T>(vectors), at<T* const>(gradients),
+                       count, threads),
+              backward_name);
+      },
+      py::arg("layers"), py::arg("cotangents"), py::arg("normalised"), py::arg("sigma"),
+      py::arg("sigma_cotangents"), py::arg("vectors"), py::arg("gradients"), py::arg("count"),
+      py::arg("threads"), ReleaseGil());
+}
+
+template <class T, class Interpolate, class Norm>
+void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpolate interpolate,
+                           const char* norm_name, Norm norm) {
+  m.def(
+      interpolate_name,
+      [interpolate_name, interpolate](Address real, Address fake, Address alpha,
+                                      Address interpolates, int64_t rows, int64_t size,
+                                      int64_t groups, int threads) {
+        check(interpolate(at<const T>(real), at<const T>(fake), at<const T>(alpha),
+                          at<T>(interpolates), rows, size, groups, threads),
+              interpolate_name);
+      },
+      py::arg("real"), py::arg("fake"), py::arg("alpha"), py::arg("interpolates"), py::arg("rows"),
+      py::arg("size"), py::arg("groups"), py::arg("threads"), ReleaseGil());
+  m.def(
+      norm_name,
+      [norm_name, norm](Address gradient, int64_t rows, int64_t size, int kind, double target,
+                        double weight, Address penalty, Address norms, Address cotangent,
+                        int threads) {
+        check(norm(at<const T>(gradient), rows, size, kind, target, weight, at<T>(penalty),
+                   at<T>(norms), at<T>(cotangent), threads),
+              norm_name);
+      },
+      py::arg("gradient"), py::arg("rows"), py::arg("size"), py::arg("kind"), py::arg("target"),
+      py::arg("weight"), py::arg("penalty"), py::arg("norms"), py::arg("cotangent"),
+      py::arg("threads"), ReleaseGil());
+}
+
+void bind_instruction_sets(py::module_& m) {
+  using namespace fastwgan;
+  if (!choose_instruction_set())
+    throw py::import_error(
+        "FASTWGAN_CPU_ISA names no instruction set that this processor can run; unset it or take "
+        "one of baseline, avx2, avx512, portable256, portable512.");
+  m.def("instruction_sets", [] {
+    py::list names;
+    for (int i = 0; i < instruction_set_count; ++i)
+      if (can_run(static_cast<InstructionSet>(i))) names.append(instruction_set_names[i]);
+    return names;
+  });
+  m.def("instruction_set",
+        [] { return instruction_set_names[static_cast<int>(active_instruction_set())]; });
+  m.def(
+      "set_instruction_set",
+      [](const std::string& name) {
+        for (int i = 0; i < instruction_set_count; ++i) {
+          const auto set = static_cast<InstructionSet>(i);
+          if (name == instruction_set_names[i] && can_run(set)) {
+            return set_active_instruction_set(set);
+          }
+        }
+        throw std::invalid_argument("no instruction set named " + name + " runs here");
+      },
+      py::arg("name"));
+  m.def(
+      "openmp_threads",
+      []() -> int {
+#if defined(_OPENMP)
+        return omp_get_max_threads();
+#else
+        return 0;
+#endif
+      },
+      "Threads OpenMP would use; 0 when the kernels were built without OpenMP.");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
+  m.doc() = "fastwgan's CPU kernels: see csrc/include/fastwgan for each one's contract.";
+  bind_instruction_sets(m);
+  fastwgan::bind_tensor_table(m);
+  fastwgan::bind_pooled_tensors(m);
+  bind_weight_clip<float>(m, "weight_clip_f32", fw_weight_clip_f32);
+  bind_weight_clip<double>(m, "weight_clip_f64", fw_weight_clip_f64);
+  bind_rmsprop<float>(m, "rmsprop_f32", fw_rmsprop_f32);
+  bind_rmsprop<double>(m, "rmsprop_f64", fw_rmsprop_f64);
+  bind_spectral_norm<float>(m, "spectral_norm_forward_f32", fw_spectral_norm_forward_f32,
+                            "spectral_norm_backward_f32", fw_spectral_norm_backward_f32);
+  bind_spectral_norm<double>(m, "spectral_norm_forward_f64", fw_spectral_norm_forward_f64,
+                             "spectral_norm_backward_f64", fw_spectral_norm_backward_f64);
+  bind_gradient_penalty<float>(m, "gradient_penalty_interpolate_f32",
+                               fw_gradient_penalty_interpolate_f32, "gradient_penalty_norm_f32",
+                               fw_gradient_penalty_norm_f32);
+  bind_gradient_penalty<double>(m, "gradient_penalty_interpolate_f64",
+                                fw_gradient_penalty_interpolate_f64, "gradient_penalty_norm_f64",
+                                fw_gradient_penalty_norm_f64);
+}

@@ -1,0 +1,108 @@
+#include "memory_pool.h"
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace fastwgan {
+namespace {
+
+constexpr size_t alignment = 64;
+constexpr size_t huge_page = size_t{2} << 20;
+constexpr size_t huge_block = size_t{4} << 20;  // from here on, huge pages are asked for
+constexpr int64_t default_limit = int64_t{512} << 20;
+
+int64_t limit_from_environment() {
+  const char* mebibytes = std::getenv("FASTWGAN_POOL_MIB");
+  if (mebibytes == nullptr || *mebibytes == '\0') return default_limit;
+  return std::strtoll(mebibytes, nullptr, 10) << 20;
+}
+
+struct Pool {
+  std::mutex mutex;
+  std::multimap<size_t, void*> waiting;
+  int64_t waiting_bytes = 0, taken_bytes = 0;
+  const int64_t limit = limit_from_environment();
+};
+
+// Never destroyed: tensors may outlive everything that is.
+Pool& pool() {
+  static Pool& instance = *new Pool;
+  return instance;
+}
+
+size_t rounded(size_t bytes) {
+  const size_t grain = bytes >= huge_block ? huge_page : bytes >= (1 << 16) ? 4096 : alignment;
+  return bytes == 0 ? alignment : (bytes + grain - 1) / grain * grain;
+}
+
+void* allocate(size_t size) {
+  void* data = std::aligned_alloc(size >= huge_block ? huge_page : alignment, size);
+  if (data == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+  if (size >= huge_block) madvise(data, size, MADV_HUGEPAGE);  // a wish: failure changes nothing
+#endif
+  return data;
+}
+
+}  // namespace
+
+Block take_block(size_t bytes) {
+  const size_t size = rounded(bytes);
+  Pool& p = pool();
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    const auto found = p.waiting.lower_bound(size);
+    // A block a quarter larger than asked for is taken; a larger one is left for its own kind.
+    if (found != p.waiting.end() && found->first <= size + size / 4) {
+      const Block block{found->second, found->first};
+      p.waiting.erase(found);
+      p.waiting_bytes -= static_cast<int64_t>(block.size);
+      p.taken_bytes += static_cast<int64_t>(block.size);
+      return block;
+    }
+  }
+  const Block block{allocate(size), size};
+  std::lock_guard<std::mutex> lock(p.mutex);
+  p.taken_bytes += static_cast<int64_t>(size);
+  return block;
+}
+
+void give_back(Block block) {
+  Pool& p = pool();
+  const auto size = static_cast<int64_t>(block.size);
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    p.taken_bytes -= size;
+    if (p.waiting_bytes + size <= p.limit) {
+      p.waiting.emplace(block.size, block.data);
+      p.waiting_bytes += size;
+      return;
+    }
+  }
+  std::free(block.data);
+}
+
+PoolUse pool_use() {
+  Pool& p = pool();
+  std::lock_guard<std::mutex> lock(p.mutex);
+  return {p.taken_bytes, p.waiting_bytes};
+}
+
+void release_waiting_blocks() {
+  Pool& p = pool();
+  std::multimap<size_t, void*> released;
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    released.swap(p.waiting);
+    p.waiting_bytes = 0;
+  }
+  for (const auto& entry : released) std::free(entry.second);
+}
+
+}  // namespace fastwgan

@@ -1,0 +1,31 @@
+// Memory for outputs, kept when it is given back.
+//
+// The outputs of one step are as large as those of the step before. The C library hands large
+// blocks back to the kernel at once, and every page of the next one costs a fault (on a virtual
+// machine a microsecond and more for 4 KiB: several times what the kernels themselves take). Here a
+// block that is given back waits for the next request of about its size.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fastwgan {
+
+struct Block {
+  void* data;  // aligned to 64 bytes
+  size_t size;
+};
+
+// Throws std::bad_alloc. Any thread may call any of these.
+Block take_block(size_t bytes);
+void give_back(Block block);
+
+struct PoolUse {
+  int64_t taken, waiting;  // bytes
+};
+PoolUse pool_use();
+
+// Frees all blocks that wait.
+void release_waiting_blocks();
+
+}  // namespace fastwgan

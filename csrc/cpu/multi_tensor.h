@@ -1,0 +1,40 @@
+// Elementwise work over many tensors, split evenly over the threads as if they were one.
+#pragma once
+
+#include <cstdint>
+
+#include "parallel.h"
+
+namespace fastwgan {
+
+template <class Pointer>
+bool valid_tensors(const Pointer* tensors, const int64_t* sizes, int64_t count) {
+  if (count < 0 || (count > 0 && (tensors == nullptr || sizes == nullptr))) return false;
+  for (int64_t i = 0; i < count; ++i)
+    if (sizes[i] < 0 || (sizes[i] > 0 && tensors[i] == nullptr)) return false;
+  return true;
+}
+
+inline int64_t total_size(const int64_t* sizes, int64_t count) {
+  int64_t total = 0;
+  for (int64_t i = 0; i < count; ++i) total += sizes[i];
+  return total;
+}
+
+// Calls body(index, begin, end) for disjoint pieces that together cover every tensor once. Pieces
+// begin at multiples of 64 elements of the whole, so that threads seldom share a cache line.
+template <class Body>
+void for_each_chunk(const int64_t* sizes, int64_t count, int64_t total, int threads,
+                    const Body& body) {
+  parallel(threads, [&](Team& team, int thread) {
+    const Range mine = part_of(total, thread, team.size(), 64);
+    int64_t first = 0;  // of tensor i, counted over all tensors
+    for (int64_t i = 0; i < count && first < mine.end; first += sizes[i++]) {
+      const int64_t begin = mine.begin > first ? mine.begin - first : 0;
+      const int64_t end = mine.end - first < sizes[i] ? mine.end - first : sizes[i];
+      if (begin < end) body(i, begin, end);
+    }
+  });
+}
+
+}  // namespace fastwgan

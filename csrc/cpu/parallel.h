@@ -1,0 +1,112 @@
+// The one thread rule: the caller names the number of threads; a kernel asks for all of them or
+// for one, never something between, since an OpenMP runtime rebuilds its team when the size
+// changes.
+#pragma once
+
+#include <cstdint>
+
+#if defined(FASTWGAN_STD_THREAD)
+// libgomp's barriers are invisible to ThreadSanitizer; this build of the same kernels is not.
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace fastwgan {
+
+// Waking a second thread costs a few microseconds, the time one core needs for about this many
+// bytes out of its cache.
+constexpr int64_t parallel_threshold_bytes = int64_t{1} << 18;
+
+inline int threads_for(int64_t bytes, int threads) {
+  return bytes < parallel_threshold_bytes || threads < 1 ? 1 : threads;
+}
+
+struct Range {
+  int64_t begin, end;
+};
+
+// Part `index` of `parts` of [0, size), its borders multiples of `grain`.
+inline Range part_of(int64_t size, int index, int parts, int64_t grain = 1) {
+  const int64_t grains = (size + grain - 1) / grain;
+  const int64_t begin = grains * index / parts * grain;
+  const int64_t end = grains * (index + 1) / parts * grain;
+  return {begin < size ? begin : size, end < size ? end : size};
+}
+
+#if defined(FASTWGAN_STD_THREAD)
+
+class Team {
+ public:
+  Team(int size) : size_(size) {}
+  int size() const { return size_; }
+  void barrier() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const int64_t phase = phase_;
+    if (++waiting_ == size_) {
+      waiting_ = 0;
+      ++phase_;
+      arrived_.notify_all();
+    } else {
+      arrived_.wait(lock, [&] { return phase_ != phase; });
+    }
+  }
+
+ private:
+  int size_, waiting_ = 0;
+  int64_t phase_ = 0;
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+};
+
+template <class Body>
+void parallel(int threads, const Body& body) {  // body(Team&, int thread)
+  Team team(threads);
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; ++thread)
+    others.emplace_back([&, thread] { body(team, thread); });
+  body(team, 0);
+  for (std::thread& other : others) other.join();
+}
+
+#else
+
+class Team {
+ public:
+  Team(int size) : size_(size) {}
+  int size() const { return size_; }
+  void barrier() {
+#if defined(_OPENMP)
+    if (size_ > 1) {
+#pragma omp barrier
+    }
+#endif
+  }
+
+ private:
+  int size_;
+};
+
+template <class Body>
+void parallel(int threads, const Body& body) {  // body(Team&, int thread)
+#if defined(_OPENMP)
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    {
+      Team team(omp_get_num_threads());
+      body(team, omp_get_thread_num());
+    }
+    return;
+  }
+#endif
+  (void)threads;
+  Team team(1);
+  body(team, 0);
+}
+
+#endif
+
+}  // namespace fastwgan

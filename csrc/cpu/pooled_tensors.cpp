@@ -1,0 +1,89 @@
+#include "pooled_tensors.h"
+
+#include <memory>
+#include <vector>
+
+#include "dlpack.h"
+#include "memory_pool.h"
+
+namespace py = pybind11;
+
+namespace fastwgan {
+namespace {
+
+struct PooledTensor {
+  DLManagedTensor managed;
+  Block block;
+  std::vector<int64_t> extents;  // shape, then strides
+
+  ~PooledTensor() { give_back(block); }
+};
+
+void delete_pooled(DLManagedTensor* managed) {
+  delete static_cast<PooledTensor*>(managed->manager);
+}
+
+std::unique_ptr<PooledTensor> pooled_like(const DLTensor& model) {
+  std::vector<int64_t> extents(2 * static_cast<size_t>(model.ndim));
+  int64_t size = 1;
+  for (int d = model.ndim - 1; d >= 0; --d) {
+    extents[d] = model.shape[d];
+    extents[model.ndim + d] = size;
+    size *= model.shape[d];
+  }
+  const Block block = take_block(static_cast<size_t>(size) * (model.dtype.bits / 8));
+  std::unique_ptr<PooledTensor> pooled(new PooledTensor{{}, block, std::move(extents)});
+  pooled->managed = {{dl_major, dl_minor},
+                     pooled.get(),
+                     delete_pooled,
+                     0,
+                     {block.data, model.device, model.ndim, model.dtype, pooled->extents.data(),
+                      pooled->extents.data() + model.ndim, 0}};
+  return pooled;
+}
+
+py::list pooled_tensors_like(const py::list& tensors) {
+  const DLExchange& exchange = torch_exchange();
+  py::list outputs;
+  for (const py::handle& object : tensors) {
+    DLTensor model;
+    if (exchange.tensor_from_object(object.ptr(), &model) != 0) throw py::error_already_set();
+    if (model.device.device_type != dl_cpu || model.dtype.code != dl_float ||
+        model.dtype.lanes != 1 || (model.dtype.bits != 32 && model.dtype.bits != 64))
+      throw py::type_error("pooled_like takes float32 and float64 tensors in CPU memory");
+    std::unique_ptr<PooledTensor> pooled = pooled_like(model);
+    void* output = nullptr;
+    if (exchange.managed_tensor_to_object(&pooled->managed, &output) != 0)
+      throw py::error_already_set();
+    pooled.release();  // NOLINT: torch's storage owns it now, and calls delete_pooled
+    outputs.append(py::reinterpret_steal<py::object>(static_cast<PyObject*>(output)));
+  }
+  return outputs;
+}
+
+}  // namespace
+
+const DLExchange& torch_exchange() {
+  static const DLExchange* const exchange = [] {
+    const py::object capsule =
+        py::module_::import("torch").attr("Tensor").attr("__dlpack_c_exchange_api__");
+    const void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
+    if (found == nullptr) throw py::error_already_set();
+    const auto* table = static_cast<const DLExchange*>(found);
+    if (table->header.version.major != dl_major || table->tensor_from_object == nullptr)
+      throw py::import_error("torch's DLPack exchange table is not of version 1");
+    return table;
+  }();
+  return *exchange;
+}
+
+void bind_pooled_tensors(py::module_& m) {
+  m.def("pooled_like", &pooled_tensors_like, py::arg("tensors"));
+  m.def("pool_use", [] {
+    const PoolUse use = pool_use();
+    return py::make_tuple(use.taken, use.waiting);
+  });
+  m.def("release_pool", &release_waiting_blocks, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace fastwgan

@@ -1,0 +1,12 @@
+// Torch tensors over memory of the pool: the memory goes back when torch frees the last of them.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace fastwgan {
+
+// pooled_like(tensors): for each tensor an uninitialised, contiguous one of its shape and float
+// type. Raises TypeError unless all are float32 or float64 in CPU memory.
+void bind_pooled_tensors(pybind11::module_& m);
+
+}  // namespace fastwgan

@@ -1,0 +1,153 @@
+from torch import Tensor
+
+class TensorTable:
+    def __init__(self, tensors: object) -> None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def pointers(self) -> int: ...
+    @property
+    def sizes(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    def same_layout(self, other: TensorTable) -> bool: ...
+
+def pooled_like(tensors: list[Tensor]) -> list[Tensor]: ...
+def pool_use() -> tuple[int, int]: ...
+def release_pool() -> None: ...
+def instruction_sets() -> list[str]: ...
+def instruction_set() -> str: ...
+def set_instruction_set(name: str) -> None: ...
+def openmp_threads() -> int: ...
+def weight_clip_f32(
+    tensors: int, sizes: int, count: int, bound: float, threads: int
+) -> None: ...
+def weight_clip_f64(
+    tensors: int, sizes: int, count: int, bound: float, threads: int
+) -> None: ...
+def rmsprop_f32(
+    parameters: int,
+    gradients: int,
+    square_averages: int,
+    momentum_buffers: int,
+    gradient_averages: int,
+    sizes: int,
+    count: int,
+    learning_rate: float,
+    alpha: float,
+    epsilon: float,
+    weight_decay: float,
+    momentum: float,
+    weight_clip: float,
+    centered: bool,
+    maximize: bool,
+    threads: int,
+) -> None: ...
+def rmsprop_f64(
+    parameters: int,
+    gradients: int,
+    square_averages: int,
+    momentum_buffers: int,
+    gradient_averages: int,
+    sizes: int,
+    count: int,
+    learning_rate: float,
+    alpha: float,
+    epsilon: float,
+    weight_decay: float,
+    momentum: float,
+    weight_clip: float,
+    centered: bool,
+    maximize: bool,
+    threads: int,
+) -> None: ...
+def spectral_norm_forward_f32(
+    layers: int,
+    normalised: int,
+    sigma: int,
+    vectors: int,
+    count: int,
+    iterations: int,
+    u_first: bool,
+    epsilon: float,
+    threads: int,
+) -> None: ...
+def spectral_norm_forward_f64(
+    layers: int,
+    normalised: int,
+    sigma: int,
+    vectors: int,
+    count: int,
+    iterations: int,
+    u_first: bool,
+    epsilon: float,
+    threads: int,
+) -> None: ...
+def spectral_norm_backward_f32(
+    layers: int,
+    cotangents: int,
+    normalised: int,
+    sigma: int,
+    sigma_cotangents: int,
+    vectors: int,
+    gradients: int,
+    count: int,
+    threads: int,
+) -> None: ...
+def spectral_norm_backward_f64(
+    layers: int,
+    cotangents: int,
+    normalised: int,
+    sigma: int,
+    sigma_cotangents: int,
+    vectors: int,
+    gradients: int,
+    count: int,
+    threads: int,
+) -> None: ...
+def gradient_penalty_interpolate_f32(
+    real: int,
+    fake: int,
+    alpha: int,
+    interpolates: int,
+    rows: int,
+    size: int,
+    groups: int,
+    threads: int,
+) -> None: ...
+def gradient_penalty_interpolate_f64(
+    real: int,
+    fake: int,
+    alpha: int,
+    interpolates: int,
+    rows: int,
+    size: int,
+    groups: int,
+    threads: int,
+) -> None: ...
+def gradient_penalty_norm_f32(
+    gradient: int,
+    rows: int,
+    size: int,
+    kind: int,
+    target: float,
+    weight: float,
+    penalty: int,
+    norms: int,
+    cotangent: int,
+    threads: int,
+) -> None: ...
+def gradient_penalty_norm_f64(
+    gradient: int,
+    rows: int,
+    size: int,
+    kind: int,
+    target: float,
+    weight: float,
+    penalty: int,
+    norms: int,
+    cotangent: int,
+    threads: int,
+) -> None: ...

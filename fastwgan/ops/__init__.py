@@ -1,0 +1,1 @@
+"""One folder an operation: contract, reference, autograd, and one file a backend."""

@@ -1,0 +1,44 @@
+"""The torch library every operation is defined in, and the test that lets a call skip it.
+
+A call through `torch.library` costs 2-4 microseconds more than a direct one and an autograd formula
+registered there some fifty more, so plain eager calls go straight to the kernel. Everything that
+looks at operations from outside (compilers, fake tensors, modes, subclasses) needs the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+LIBRARY = torch.library.Library("fastwgan", "DEF")
+
+_EXACT = {Tensor, Parameter}
+_is_meta = Tensor.is_meta.__get__
+
+
+def no_mode_active() -> bool:
+    """True when nothing intercepts operations: no mode, no functorch transform, no tracing."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_function_stack()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )
+
+
+def is_exact(tensors: Iterable[Tensor]) -> bool:
+    """True when no mode is active and every tensor's type is Tensor or Parameter, not a subclass."""
+    return no_mode_active() and _EXACT.issuperset(map(type, tensors))
+
+
+def is_direct(tensors: Sequence[Tensor]) -> bool:
+    """True when pointers of these tensors may be handed to a kernel without the dispatcher.
+
+    Fake tensors are a subclass; a meta tensor has no memory that a pointer could name. Both go
+    through the library, which knows their shapes.
+    """
+    return is_exact(tensors) and not any(map(_is_meta, tensors))

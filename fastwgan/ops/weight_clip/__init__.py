@@ -1,0 +1,62 @@
+"""Clipping of every element of many tensors to [-bound, bound], in place, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from fastwgan import backends
+from fastwgan.ops._checks import all_plain, check_writable
+from fastwgan.ops._library import LIBRARY, is_exact
+from fastwgan.ops.weight_clip import native, reference
+
+__all__ = ["BACKENDS", "clip_"]
+
+BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
+
+
+def clip_(tensors: Sequence[Tensor], bound: float) -> None:
+    """Replaces every element x of every tensor by min(max(x, -bound), bound); NaN stays NaN.
+
+    Args:
+        tensors: Real floating tensors of any shape, strides and device, none overlapping another
+            or itself. Written in place, also where they require grad; their version counters move.
+        bound: Finite and above zero, in the units of the tensors.
+
+    Raises:
+        TypeError: An entry is no tensor, or is sparse, complex or integer.
+        ValueError: An entry has no memory (meta), or elements that share memory (expanded).
+        RuntimeError: A forced backend cannot take one of the tensors.
+
+    Not differentiable: it is meant for parameters between two steps, as in Arjovsky et al. 2017,
+    "Wasserstein GAN", algorithm 1, line 7. Cost: one reading and one writing of the tensors.
+    """
+    if not tensors:
+        return
+    exact = is_exact(tensors)
+    plain = exact and all_plain(tensors)
+    if not plain:
+        check_writable(tensors, "parameters")
+    if exact:
+        alike = tensors[:1] if plain else tensors
+        BACKENDS[backends.select("weight_clip", alike)].clip_(tensors, bound)
+        torch.autograd.graph.increment_version(tensors)
+    else:
+        with torch.no_grad():
+            torch.ops.fastwgan.weight_clip_(list(tensors), bound)
+
+
+def _clip_op(tensors: list[Tensor], bound: float) -> None:
+    BACKENDS[backends.select("weight_clip", tensors)].clip_(tensors, bound)
+
+
+LIBRARY.define("weight_clip_(Tensor(a!)[] tensors, float bound) -> ()")
+LIBRARY.impl("weight_clip_", _clip_op, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("fastwgan::weight_clip_", lib=LIBRARY)
+def _clip_fake(tensors: list[Tensor], bound: float) -> None:
+    return None

@@ -1,0 +1,15 @@
+"""Weight clipping in plain torch: the definition of correct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def clip_(tensors: Sequence[Tensor], bound: float) -> None:
+    """Clamps every tensor in place to [-bound, bound]; NaN stays NaN."""
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.clamp_(-bound, bound)
