@@ -26,8 +26,8 @@ _NATIVE_DTYPES = {
     "weight_clip": _WITH_HALVES,
 }
 
-_is_cpu = Tensor.is_cpu.__get__
-_dtype = Tensor.dtype.__get__
+_is_cpu = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
+_dtype = Tensor.dtype.__get__  # type: ignore[attr-defined]
 
 _forced: ContextVar[str | None] = ContextVar("fastwgan_backend", default=None)
 
@@ -48,7 +48,7 @@ def why_unavailable(name: str) -> str | None:
 
 
 def forced() -> str | None:
-    """The backend chosen by `use_backend` or FASTWGAN_BACKEND; None when the choice is automatic."""
+    """The backend chosen by `use_backend` or FASTWGAN_BACKEND; None when the choice is free."""
     return _forced.get() or _from_environment
 
 

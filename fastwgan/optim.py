@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,15 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from torch.optim.rmsprop import rmsprop as torch_rmsprop
 from torch.utils.hooks import RemovableHandle
 
+from fastwgan.ops._checks import check_writable
 from fastwgan.ops.rmsprop import rmsprop_
 from fastwgan.ops.weight_clip import clip_
 
 __all__ = ["RMSprop", "clip_after_step", "clip_weights_"]
 
 Exclude = str | Callable[[str, Tensor], bool] | None
+
+_COMPLEX_CLIPPED = "a parameter was complex; with weight_clip every one must be real."
 
 _NORM_LAYERS = (
     nn.modules.batchnorm._NormBase,  # BatchNorm, SyncBatchNorm, InstanceNorm
@@ -48,7 +51,7 @@ def clip_weights_(
     Raises:
         TypeError: An argument's type is wrong, or a tensor is sparse, complex or integer.
         ValueError: `bound` is not above zero and finite, a tensor is meta or expanded, or `exclude`
-            is given without a module. Nothing has been written then.
+            is another string or given without a module. Nothing has been written in either case.
 
     NaN stays NaN. Not differentiable. Cost: one reading and one writing of the parameters.
     Source: Arjovsky et al. 2017, "Wasserstein GAN", arXiv:1701.07875, algorithm 1, line 7.
@@ -73,28 +76,37 @@ def clip_after_step(
         A handle; its `remove()` ends the clipping.
 
     Raises:
-        TypeError: `optimizer` is no torch optimizer, or `bound` no number.
-        ValueError: `bound` is not above zero and finite.
+        TypeError: `optimizer` is no torch optimizer, `bound` no number, `exclude` no predicate, or
+            a parameter sparse, complex or integer.
+        ValueError: `bound` is not above zero and finite, or a parameter is meta or expanded.
+
+    torch leaves step hooks out of an optimizer's state_dict, pickle and deep copy: call this again
+    on the copy.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             f"optimizer was {type(optimizer).__name__}; it must be a torch.optim.Optimizer."
         )
-    return optimizer.register_step_post_hook(_ClipHook(_checked_bound(bound, "bound"), exclude))
+    if exclude is not None and not callable(exclude):
+        raise TypeError(f"exclude was {exclude!r}; it must be a predicate of a parameter or None.")
+    hook = _ClipHook(_checked_bound(bound, "bound"), exclude)
+    check_writable(hook.clipped(optimizer), "optimizer's parameters")
+    return optimizer.register_step_post_hook(hook)
 
 
 class _ClipHook:
-    """A step hook that can be pickled and copied with its optimizer."""
-
     def __init__(self, bound: float, exclude: Callable[[Tensor], bool] | None) -> None:
         self.bound = bound
         self.exclude = exclude
 
-    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+    def clipped(self, optimizer: Optimizer) -> list[Tensor]:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        if self.exclude is not None:
-            parameters = [p for p in parameters if not self.exclude(p)]
-        clip_(parameters, self.bound)
+        if self.exclude is None:
+            return parameters
+        return [p for p in parameters if not self.exclude(p)]
+
+    def __call__(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        clip_(self.clipped(optimizer), self.bound)
 
 
 class RMSprop(torch.optim.RMSprop):
@@ -160,6 +172,11 @@ class RMSprop(torch.optim.RMSprop):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; the group may have a `weight_clip` of its own."""
+        if not isinstance(param_group, dict):
+            raise TypeError(
+                f"param_group was {type(param_group).__name__}; it must be a dict of parameters "
+                f"and options."
+            )
         weight_clip = param_group.setdefault("weight_clip", self._initial_weight_clip)
         if weight_clip is not None:
             param_group["weight_clip"] = _checked_bound(weight_clip, "weight_clip")
@@ -169,6 +186,9 @@ class RMSprop(torch.optim.RMSprop):
                     "so it must be False."
                 )
         super().add_param_group(param_group)
+        if weight_clip is not None and any(map(torch.is_complex, param_group["params"])):
+            del self.param_groups[-1]
+            raise TypeError(_COMPLEX_CLIPPED)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's; groups saved without a `weight_clip` keep this optimizer's."""
@@ -180,7 +200,7 @@ class RMSprop(torch.optim.RMSprop):
         super().load_state_dict(state_dict)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         for group in self.param_groups:
             group.setdefault("weight_clip", None)
         self._initial_weight_clip = self.defaults.get("weight_clip")
@@ -205,13 +225,12 @@ class RMSprop(torch.optim.RMSprop):
     def _step_group(self, group: dict[str, Any]) -> None:
         lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
         parameters, gradients, square_averages, buffers, gradient_averages, steps = lists
-        has_complex = self._init_group(group, *lists)
+        has_complex = self._init_group(group, *lists)  # type: ignore[no-untyped-call]
         if group["differentiable"] or has_complex:
             _torch_step(lists, group, has_complex)
             return
         if not parameters:
             return
-        torch._foreach_add_(steps, 1)
         rmsprop_(
             parameters,
             gradients,
@@ -226,13 +245,15 @@ class RMSprop(torch.optim.RMSprop):
             maximize=group["maximize"],
             weight_clip=group["weight_clip"],
         )
+        # As a tensor, since a Python number is wrapped anew for every step: four times the cost.
+        torch._foreach_add_(steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
 
 
 def _torch_step(lists: Sequence[list[Tensor]], group: dict[str, Any], has_complex: bool) -> None:
-    """torch's own step, for what the fused pass does not do: complex and differentiable ones."""
+    """The step of torch itself, for what the fused pass does not do: complex, differentiable."""
     parameters, gradients, square_averages, buffers, gradient_averages, steps = lists
     if has_complex and group["weight_clip"] is not None:
-        raise TypeError("a parameter was complex; with weight_clip every one must be real.")
+        raise TypeError(_COMPLEX_CLIPPED)
     torch_rmsprop(
         parameters,
         gradients,
@@ -253,7 +274,7 @@ def _torch_step(lists: Sequence[list[Tensor]], group: dict[str, Any], has_comple
 def _checked_bound(bound: float, name: str) -> float:
     if isinstance(bound, bool) or not isinstance(bound, (int, float)):
         raise TypeError(f"{name} was {bound!r}; it must be a number above zero.")
-    if not (bound > 0 and math.isfinite(bound)):
+    if not 0 < bound <= sys.float_info.max:
         raise ValueError(f"{name} was {bound}; it must be above zero and finite.")
     return float(bound)
 
@@ -292,8 +313,6 @@ def _module_parameters(module: nn.Module, exclude: Exclude) -> list[Tensor]:
         }
         return [p for p in module.parameters() if id(p) not in left_out]
     if not callable(exclude):
-        raise ValueError(
-            f'exclude was {exclude!r}; it must be "norm", a predicate of (name, parameter) or None.'
-        )
-    predicate = cast(Callable[[str, Tensor], bool], exclude)
-    return [p for name, p in module.named_parameters() if not predicate(name, p)]
+        message = f'exclude was {exclude!r}; it must be "norm", a predicate of (name, parameter) '
+        raise (ValueError if isinstance(exclude, str) else TypeError)(message + "or None.")
+    return [p for name, p in module.named_parameters() if not exclude(name, p)]

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from fastwgan import _cpu
 
+_REAL = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
+
 
 def check_writable(tensors: Sequence[Tensor], argument: str) -> None:
     """Raises unless every tensor is real floating point, dense, with memory of its own elements.
@@ -18,23 +20,31 @@ def check_writable(tensors: Sequence[Tensor], argument: str) -> None:
         ValueError: An entry has no memory (meta), or elements that share memory (expanded).
     """
     for index, tensor in enumerate(tensors):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"{argument}[{index}] was {type(tensor).__name__}; it must be a torch.Tensor."
-            )
-        if tensor.layout != torch.strided or not tensor.is_floating_point():
-            kind = tensor.dtype if tensor.layout == torch.strided else tensor.layout
-            raise TypeError(
-                f"{argument}[{index}] was a {kind} tensor; it must be a dense tensor of a real "
-                f"floating-point dtype."
-            )
+        check_dense_real(tensor, f"{argument}[{index}]")
         if tensor.is_meta:
             raise ValueError(f"{argument}[{index}] was a meta tensor; it must have memory.")
-        if torch._debug_has_internal_overlap(tensor) == 1:
+        if _is_expanded(tensor):
             raise ValueError(
                 f"{argument}[{index}] was expanded, with elements that share memory; it must own "
                 f"each element: pass a clone()."
             )
+
+
+def _is_expanded(tensor: Tensor) -> bool:
+    axes = zip(tensor.shape, tensor.stride(), strict=True)
+    return tensor.numel() > 0 and any(size > 1 and stride == 0 for size, stride in axes)
+
+
+def check_dense_real(tensor: Tensor, argument: str) -> None:
+    """Raises TypeError unless `tensor` is a dense tensor of half, single or double precision."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{argument} was {type(tensor).__name__}; it must be a torch.Tensor.")
+    if tensor.layout != torch.strided or tensor.dtype not in _REAL:
+        kind = tensor.dtype if tensor.layout == torch.strided else tensor.layout
+        raise TypeError(
+            f"{argument} was a {kind} tensor; it must be a dense tensor of float16, bfloat16, "
+            f"float32 or float64."
+        )
 
 
 def all_plain(tensors: Sequence[Tensor]) -> bool:

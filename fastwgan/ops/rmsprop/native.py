@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 import torch
 from torch import Tensor
 
 from fastwgan import _cpu
+from fastwgan.ops.rmsprop._checks import check_lists
 
-_RMSPROP = {32: _cpu.rmsprop_f32, 64: _cpu.rmsprop_f64}
+_RMSPROP: dict[int, Callable[..., None]] = {32: _cpu.rmsprop_f32, 64: _cpu.rmsprop_f64}
 
 
 def rmsprop_(
@@ -43,16 +44,17 @@ def rmsprop_(
     if _alike(tables):
         _call(tables, numbers)
         return
+    check_lists(*lists)
     for i in range(len(parameters)):
         _step_packed([tensors[i] if tensors else None for tensors in lists], numbers)
 
 
 def _alike(tables: Sequence[_cpu.TensorTable]) -> bool:
-    """True when all lists (but for empty ones) have one float type and pairwise one layout."""
+    """True when all lists (but for absent ones) have one float type and pairwise one layout."""
     first = tables[0]
     return first.bits != 0 and all(
-        table.count == 0 or (table.bits == first.bits and table.same_layout(first))
-        for table in tables
+        (table.bits == first.bits and table.same_layout(first)) or (optional and table.count == 0)
+        for table, optional in zip(tables, (False, False, False, True, True), strict=True)
     )
 
 

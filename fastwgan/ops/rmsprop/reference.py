@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastwgan.ops._rounding import rounded
+from fastwgan.ops.rmsprop._checks import check_lists
+
 
 def rmsprop_(
     parameters: Sequence[Tensor],
@@ -23,6 +26,7 @@ def rmsprop_(
     weight_clip: float | None,
 ) -> None:
     """The arithmetic of torch.optim.RMSprop's single-tensor form, then a clamp."""
+    check_lists(parameters, gradients, square_averages, momentum_buffers, gradient_averages)
     with torch.no_grad():
         for i, parameter in enumerate(parameters):
             gradient = -gradients[i] if maximize else gradients[i]
@@ -39,4 +43,5 @@ def rmsprop_(
                 direction = momentum_buffers[i].mul_(momentum).add_(direction)
             parameter.add_(direction, alpha=-lr)
             if weight_clip is not None:
-                parameter.clamp_(-weight_clip, weight_clip)
+                limit = rounded(weight_clip, parameter.dtype)
+                parameter.clamp_(-limit, limit)

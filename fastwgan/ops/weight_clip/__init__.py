@@ -24,7 +24,8 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     Args:
         tensors: Real floating tensors of any shape, strides and device, none overlapping another
             or itself. Written in place, also where they require grad; their version counters move.
-        bound: Finite and above zero, in the units of the tensors.
+        bound: Finite and above zero, in the units of the tensors; rounded to each one's dtype, so
+            that one beyond the dtype's range clips nothing.
 
     Raises:
         TypeError: An entry is no tensor, or is sparse, complex or integer.
@@ -34,6 +35,7 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     Not differentiable: it is meant for parameters between two steps, as in Arjovsky et al. 2017,
     "Wasserstein GAN", algorithm 1, line 7. Cost: one reading and one writing of the tensors.
     """
+    tensors = list(tensors)
     if not tensors:
         return
     exact = is_exact(tensors)
@@ -42,21 +44,27 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
         check_writable(tensors, "parameters")
     if exact:
         alike = tensors[:1] if plain else tensors
-        BACKENDS[backends.select("weight_clip", alike)].clip_(tensors, bound)
-        torch.autograd.graph.increment_version(tensors)
+        _run(backends.select("weight_clip", alike), tensors, bound)
     else:
         with torch.no_grad():
-            torch.ops.fastwgan.weight_clip_(list(tensors), bound)
+            torch.ops.fastwgan.weight_clip_(tensors, bound)
+
+
+def _run(backend: str, tensors: list[Tensor], bound: float) -> None:
+    BACKENDS[backend].clip_(tensors, bound)
+    torch.autograd.graph.increment_version(tensors)
 
 
 def _clip_op(tensors: list[Tensor], bound: float) -> None:
-    BACKENDS[backends.select("weight_clip", tensors)].clip_(tensors, bound)
+    _run(backends.select("weight_clip", tensors), tensors, bound)
 
 
-LIBRARY.define("weight_clip_(Tensor(a!)[] tensors, float bound) -> ()")
-LIBRARY.impl("weight_clip_", _clip_op, "CompositeExplicitAutograd")
+LIBRARY.define(  # type: ignore[no-untyped-call]
+    "weight_clip_(Tensor(a!)[] tensors, float bound) -> ()"
+)
+LIBRARY.impl("weight_clip_", _clip_op, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
 
-@torch.library.register_fake("fastwgan::weight_clip_", lib=LIBRARY)
+@torch.library.register_fake("fastwgan::weight_clip_", lib=LIBRARY)  # type: ignore[untyped-decorator]
 def _clip_fake(tensors: list[Tensor], bound: float) -> None:
     return None

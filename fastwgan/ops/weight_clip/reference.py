@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastwgan.ops._rounding import rounded
+
 
 def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     """Clamps every tensor in place to [-bound, bound]; NaN stays NaN."""
     with torch.no_grad():
         for tensor in tensors:
-            tensor.clamp_(-bound, bound)
+            limit = rounded(bound, tensor.dtype)
+            tensor.clamp_(-limit, limit)

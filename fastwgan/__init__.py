@@ -1,0 +1,46 @@
+"""Kernels for Wasserstein critics: spectral norm, gradient penalty and weight clipping.
+
+The public names are listed in `__all__`; `python -m fastwgan doctor` says what runs here and why.
+"""
+
+from __future__ import annotations
+
+# torch first: fastwgan._cpu must find torch's OpenMP runtime already loaded and share it.
+import torch as _torch  # noqa: F401
+
+try:
+    import fastwgan._cpu as _cpu
+except ModuleNotFoundError as error:
+    if error.name != "fastwgan._cpu":
+        raise
+    raise ImportError(
+        "fastwgan's compiled kernels are missing beside this source: run `pip install -e .` in it."
+    ) from error
+
+from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
+from importlib.metadata import version as _version
+
+from fastwgan import backends, optim, parametrizations
+from fastwgan.backends import use_backend
+from fastwgan.optim import clip_after_step, clip_weights_
+from fastwgan.penalty import gradient_penalty
+from fastwgan.spectral import SpectralNorm, remove_spectral_norm, spectral_norm
+
+try:
+    __version__ = _version("fastwgan")
+except _PackageNotFoundError:  # a checkout on sys.path that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "SpectralNorm",
+    "__version__",
+    "backends",
+    "clip_after_step",
+    "clip_weights_",
+    "gradient_penalty",
+    "optim",
+    "parametrizations",
+    "remove_spectral_norm",
+    "spectral_norm",
+    "use_backend",
+]

@@ -1,0 +1,160 @@
+"""`fastwgan doctor`: what is installed, what runs, and whether it computes the right numbers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import fastwgan
+from fastwgan import _cpu, backends
+from fastwgan.ops import gradient_penalty, rmsprop, spectral_norm, weight_clip
+
+_GREEN, _RED, _DIM, _END = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
+# Of the largest entry: the kernels and torch add up a few thousand float32 terms in other orders.
+_TOLERANCE = 1e-5
+
+
+def main() -> int:
+    """Prints the report; returns 0 when every self-test passed, else 1."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    _print_versions()
+    _print_backends()
+    failures = 0
+    print("\nself-test against the reference")
+    for name, error in _self_tests():
+        passed = error <= _TOLERANCE  # False for NaN
+        failures += not passed
+        word = "ok" if passed else "WRONG"
+        if colour:
+            word = f"{_GREEN if passed else _RED}{word}{_END}"
+        print(f"  {name:<44} {word:<6} largest error {error:.1e}")
+    print(f"\n{'all right' if failures == 0 else f'{failures} self-tests failed'}")
+    return 0 if failures == 0 else 1
+
+
+def _print_versions() -> None:
+    print(f"fastwgan {fastwgan.__version__}   {Path(fastwgan.__file__).parent}")
+    print(f"  python   {platform.python_version()} on {platform.platform()}")
+    print(f"  torch    {torch.__version__}, {torch.get_num_threads()} threads")
+    runtime = openmp_runtime()
+    if _cpu.openmp_threads() == 0:
+        runtime = "none: built without OpenMP, so the kernels run on one thread"
+    print(f"  OpenMP   {runtime}")
+
+
+def _print_backends() -> None:
+    print("\nbackends")
+    for name in backends.NAMES:
+        reason = backends.why_unavailable(name)
+        print(f"  {name:<10} {'available' if reason is None else f'not available: {reason}'}")
+    forced = backends.forced()
+    print(f"  {'choice':<10} {'automatic' if forced is None else f'{forced}, forced'}")
+    print(f"  {'cpu runs':<10} {backends.instruction_set()}, of {backends.instruction_sets()}")
+
+
+def openmp_runtime() -> str:
+    """The OpenMP libraries loaded in this process, which should be one: torch's."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return "not known on this system"
+    paths = {line.split()[-1] for line in maps.read_text().splitlines() if "omp" in line}
+    libraries = sorted(p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp")))
+    return ", ".join(libraries) or "none loaded"
+
+
+def _self_tests() -> Iterator[tuple[str, float]]:
+    """(name, largest error relative to the largest entry) of every operation and backend."""
+    cases: dict[str, Callable[[], list[Tensor]]] = {
+        "spectral_norm": _spectral_norm,
+        "gradient_penalty": _gradient_penalty,
+        "weight_clip": _weight_clip,
+        "rmsprop": _rmsprop,
+    }
+    sets = {"cpu": backends.instruction_sets()}
+    for backend in backends.available():
+        if backend == "reference":
+            continue
+        for instruction_set in sets[backend]:
+            for op, case in cases.items():
+                with backends.use_backend("reference"):
+                    expected = case()
+                with (
+                    backends.use_backend(backend),
+                    backends.use_instruction_set(instruction_set),
+                ):
+                    actual = case()
+                yield f"{op} on {backend} ({instruction_set})", _error(actual, expected)
+
+
+def _error(actual: list[Tensor], expected: list[Tensor]) -> float:
+    errors = [
+        ((a - e).abs().max() / e.abs().max()).item() for a, e in zip(actual, expected, strict=True)
+    ]
+    return max(errors) if all(error == error for error in errors) else float("nan")
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _spectral_norm() -> list[Tensor]:
+    g = _generator()
+    weights = [torch.randn(shape, generator=g) for shape in ((96, 33), (31, 5, 3, 3))]
+    u = [torch.randn(weight.shape[0], generator=g) for weight in weights]
+    v = [torch.randn(weight[0].numel(), generator=g) for weight in weights]
+    for weight in weights:
+        weight.requires_grad_()
+    normalised, sigma = spectral_norm.spectral_norm(
+        weights, u, v, dims=[0, 0], n_power_iterations=2, eps=1e-12, first="v"
+    )
+    loss = sum((n * n.detach().sin()).sum() for n in normalised) + sigma.sum()
+    gradients = torch.autograd.grad(loss, weights)
+    return [*(n.detach() for n in normalised), sigma.detach(), *u, *v, *gradients]
+
+
+def _gradient_penalty() -> list[Tensor]:
+    g = _generator()
+    real, fake = torch.randn(2, 9, 77, generator=g)
+    alpha = torch.rand(9, generator=g)
+    points = gradient_penalty.interpolate(real, fake, alpha).requires_grad_()
+    penalty, norms = gradient_penalty.norm_penalty(points, kind="wgan-gp", target=1.0, weight=10.0)
+    (cotangent,) = torch.autograd.grad(penalty, points)
+    return [points.detach(), penalty.detach(), norms.detach(), cotangent]
+
+
+def _weight_clip() -> list[Tensor]:
+    tensors = [torch.randn(size, generator=_generator()) for size in (1, 67, 1000)]
+    weight_clip.clip_(tensors, 0.5)
+    return tensors
+
+
+def _rmsprop() -> list[Tensor]:
+    g = _generator()
+    parameters, gradients, square_averages, buffers, means = (
+        [torch.rand(size, generator=g) for size in (1, 67, 1000)] for _ in range(5)
+    )
+    for mean in means:
+        mean.mul_(0.1)  # the variance must stay above zero
+    for square_average in square_averages:
+        square_average.add_(0.1)
+    rmsprop.rmsprop_(
+        parameters,
+        gradients,
+        square_averages,
+        buffers,
+        means,
+        lr=0.01,
+        alpha=0.9,
+        eps=1e-8,
+        weight_decay=0.01,
+        momentum=0.9,
+        maximize=False,
+        weight_clip=0.5,
+    )
+    return [*parameters, *square_averages, *buffers, *means]

@@ -1,0 +1,1 @@
+"""Gradients of whole critics: what `fastwgan.gradient_penalty` differentiates with."""

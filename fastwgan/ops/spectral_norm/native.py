@@ -1,0 +1,127 @@
+"""Spectral norm on the CPU: a whole group's forward or backward in one call of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from fastwgan import _cpu
+from fastwgan.ops._pointers import pointers, table
+
+_FORWARD = {
+    torch.float32: _cpu.spectral_norm_forward_f32,
+    torch.float64: _cpu.spectral_norm_forward_f64,
+}
+_BACKWARD = {
+    torch.float32: _cpu.spectral_norm_backward_f32,
+    torch.float64: _cpu.spectral_norm_backward_f64,
+}
+
+
+def forward(
+    weights: Sequence[Tensor],
+    u: Sequence[Tensor],
+    v: Sequence[Tensor],
+    dims: Sequence[int],
+    n_power_iterations: int,
+    eps: float,
+    first: str,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The contract of `reference.forward`, for float32 and float64; halves through float32."""
+    dtype = weights[0].dtype
+    if dtype not in _FORWARD:
+        wide, sigma, vectors = forward(
+            [weight.float() for weight in weights], u, v, dims, n_power_iterations, eps, first
+        )
+        return [weight.to(dtype) for weight in wide], sigma, vectors
+
+    matrices = [weight if weight.is_contiguous() else weight.contiguous() for weight in weights]
+    layers: list[int] = []
+    length = 0  # of `vectors`
+    for matrix, own_u, own_v, dim in zip(matrices, u, v, dims, strict=True):
+        outer, rows, inner = _extents(matrix, dim)
+        layers += (matrix.data_ptr(), own_u.data_ptr(), own_v.data_ptr(), outer, rows, inner)
+        length += rows + outer * inner
+    normalised = _cpu.pooled_like(matrices)
+    sigma = matrices[0].new_empty(len(matrices))  # [layers]
+    vectors = matrices[0].new_empty(length)  # u and v of each layer
+    layer_table, layer_address = table(layers)
+    output_table, output_address = pointers(normalised)
+    _FORWARD[dtype](
+        layer_address,
+        output_address,
+        sigma.data_ptr(),
+        vectors.data_ptr(),
+        len(matrices),
+        n_power_iterations,
+        first == "u",
+        eps,
+        torch.get_num_threads(),
+    )
+    return [_in_layout_of(w, n) for w, n in zip(weights, normalised, strict=True)], sigma, vectors
+
+
+def backward(
+    grads: Sequence[Tensor],
+    normalised: Sequence[Tensor],
+    sigma: Tensor,
+    vectors: Tensor,
+    dims: Sequence[int],
+    grad_sigma: Tensor | None,
+) -> list[Tensor]:
+    """The contract of `reference.backward`, for float32 and float64; halves through float32."""
+    dtype = normalised[0].dtype
+    if dtype not in _BACKWARD:
+        wide = backward(
+            [grad.float() for grad in grads],
+            [weight.float() for weight in normalised],
+            sigma,
+            vectors,
+            dims,
+            grad_sigma,
+        )
+        return [grad.to(dtype) for grad in wide]
+
+    cotangents = [grad if grad.is_contiguous() else grad.contiguous() for grad in grads]
+    outputs = [weight if weight.is_contiguous() else weight.contiguous() for weight in normalised]
+    layers: list[int] = []
+    for matrix, dim in zip(cotangents, dims, strict=True):
+        layers += (0, 0, 0, *_extents(matrix, dim))
+    gradients = _cpu.pooled_like(cotangents)
+    if grad_sigma is not None:
+        grad_sigma = grad_sigma.contiguous()
+    layer_table, layer_address = table(layers)
+    cotangent_table, cotangent_address = pointers(cotangents)
+    output_table, output_address = pointers(outputs)
+    gradient_table, gradient_address = pointers(gradients)
+    _BACKWARD[dtype](
+        layer_address,
+        cotangent_address,
+        output_address,
+        sigma.data_ptr(),
+        0 if grad_sigma is None else grad_sigma.data_ptr(),
+        vectors.data_ptr(),
+        gradient_address,
+        len(cotangents),
+        torch.get_num_threads(),
+    )
+    return [_in_layout_of(w, g) for w, g in zip(normalised, gradients, strict=True)]
+
+
+def _extents(weight: Tensor, dim: int) -> tuple[int, int, int]:
+    """Sizes before, at and after the normalised dimension: the kernel's [outer, rows, inner]."""
+    if dim == 0:
+        rows = weight.size(0)
+        return 1, rows, weight.numel() // rows if rows else prod(weight.shape[1:])
+    shape = weight.shape
+    return prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :])
+
+
+def _in_layout_of(weight: Tensor, values: Tensor) -> Tensor:
+    """`values` in the memory layout of `weight` (channels-last weights stay so)."""
+    if weight.is_contiguous():
+        return values
+    return torch.empty_like(weight).copy_(values)

@@ -1,0 +1,136 @@
+"""Penalties on the norm of a critic's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from fastwgan import penalty_arguments, penalty_points
+from fastwgan.engine.generic import input_gradient
+from fastwgan.engine.reached import nodes_behind
+from fastwgan.ops.gradient_penalty import norm_penalty
+from fastwgan.penalty_arguments import Arguments
+
+__all__ = ["gradient_penalty"]
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor | None = None,
+    *,
+    kind: str = "wgan-gp",
+    weight: float = 10.0,
+    target: float | None = None,
+    alpha: Tensor | None = None,
+    groups: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Weight times the mean of a function of the norm of the critic's gradient at some points.
+
+    The gradient g is that of the sum of all the critic's scores. The penalty is weight times the
+    mean, over samples or groups of samples, of
+
+    ========= ==================== ============================================
+    kind      mean of              at the points
+    ========= ==================== ============================================
+    "wgan-gp" (‖g‖ - target)²      alpha real + (1 - alpha) fake
+    "wgan-lp" max(0, ‖g‖-target)²  alpha real + (1 - alpha) fake
+    "r1"      ‖g‖²                 real
+    "r2"      ‖g‖²                 fake
+    "dragan"  (‖g‖ - target)²      real + 0.5 std(real) u, u uniform on [0, 1)
+    ========= ==================== ============================================
+
+    Args:
+        critic: Any callable from [batch, *sample] to a real tensor of scores of any shape, called
+            once. For labels or an output of several tensors, pass a function:
+            `lambda x: critic(x, labels)[0]`.
+        real: [batch, *sample], float32, float64, bfloat16 or float16, any strides.
+        fake: As real, same shape, dtype and device; may be left out for "r1" and "dragan".
+            Gradients flow to real and fake where they require it.
+        kind: One of the above.
+        weight: Factor of the mean, not negative. There is no ½ besides.
+        target: The norm asked for; None is 1. "r1" and "r2" have none.
+        alpha: What to take instead of random draws: [batch / groups] (trailing ones allowed), or
+            as real for "dragan". By default one call of `torch.rand` of that shape draws it, in
+            float64 for float64 samples, else float32. "r1" and "r2" draw nothing.
+        groups: How many consecutive samples share an alpha and count as one for the norm, for
+            critics that judge packs of samples. Must divide the batch.
+        generator: Passed to `torch.rand`; None is the default generator of the device.
+
+    Returns:
+        The penalty [], in float64 for float64 samples, else float32. Norms are taken over all
+        dimensions but the first, in at least that precision; at a norm of zero the derivative is
+        zero. Differentiable to any order; under `torch.no_grad` only the value is computed. A
+        trainable parameter that the scores depend on gets a gradient of zeros where the penalty
+        does not depend on it; any other gets None.
+
+    Raises:
+        TypeError: an argument, or what the critic returned, is of a wrong type.
+        ValueError: a wrong value, shape or device; or scores without a gradient at the points.
+
+    Running statistics, vectors of spectral norm and random generators move as by one call of the
+    critic. Nothing else is changed: neither weights, nor training flags, nor an existing `.grad`.
+
+    Cost: on piecewise-linear critics (linear and convolution layers, ReLU, LeakyReLU, dropout,
+    pooling) four products a layer, forward and backward together, and no memory for the forward's
+    activations after the call; other operations add what autograd's double backward takes for them.
+
+    Source: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3 ("wgan-gp"); Petzka
+    et al. 2018, https://arxiv.org/abs/1709.08894, equation 8 ("wgan-lp"); Mescheder et al. 2018,
+    https://arxiv.org/abs/1801.04406, equation 9 ("r1", "r2", there with a ½); Kodali et al. 2017,
+    https://arxiv.org/abs/1705.07215 ("dragan").
+    """
+    arguments = penalty_arguments.check(
+        critic,
+        real,
+        fake,
+        kind=kind,
+        weight=weight,
+        target=target,
+        alpha=alpha,
+        groups=groups,
+        generator=generator,
+    )
+    recording = torch.is_grad_enabled()
+    # Inference mode could not be differentiated in at all; outside of it, no_grad does the same.
+    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
+        with torch.set_grad_enabled(recording):
+            return _penalty(critic, arguments, recording)
+
+
+def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording: bool) -> Tensor:
+    points = penalty_points.points(arguments)
+    at = input_gradient(critic, points, differentiable=recording)
+    rows = at.gradient.reshape(arguments.rows, -1)
+    penalty, _ = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
+    if not recording:
+        return penalty.detach()
+    behind = nodes_behind(penalty.grad_fn, stop=at.points)
+    without = [
+        node.variable
+        for node in at.behind_scores
+        if hasattr(node, "variable") and node not in behind
+    ]
+    if points.grad_fn is not None and at.points not in behind:
+        without.append(points)
+    return WithZeros.apply(penalty, *without) if without else penalty
+
+
+class WithZeros(Function):
+    """The penalty itself, with a gradient of zeros for tensors it does not depend on."""
+
+    @staticmethod
+    def forward(ctx: Any, penalty: Tensor, *without: Tensor) -> Tensor:
+        # Not saved for the backward, where a changed version of a weight would be an error.
+        ctx.without = without
+        return penalty.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        return g, *(torch.zeros_like(tensor) for tensor in ctx.without)

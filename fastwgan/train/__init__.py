@@ -1,0 +1,27 @@
+"""The reference trainer: Wasserstein GANs on small data, by the library's own public calls."""
+
+from __future__ import annotations
+
+from fastwgan.train.checkpoint import CheckpointError
+from fastwgan.train.config import ConfigError, TrainConfig
+from fastwgan.train.data import Data, load
+from fastwgan.train.extras import MissingExtraError
+from fastwgan.train.folder import RunFolder
+from fastwgan.train.health import TrainingDivergedError
+from fastwgan.train.loop import Trainer
+from fastwgan.train.run import Outcome, Run, fit
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "Data",
+    "MissingExtraError",
+    "Outcome",
+    "Run",
+    "RunFolder",
+    "TrainConfig",
+    "Trainer",
+    "TrainingDivergedError",
+    "fit",
+    "load",
+]

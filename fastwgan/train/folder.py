@@ -1,0 +1,94 @@
+"""The folder of one run: its files, how it is named, and when it may be written to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastwgan.train.config import ConfigError, TrainConfig
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run's files."""
+
+    path: Path
+
+    @property
+    def samples(self) -> Path:
+        """Generated samples beside real ones."""
+        return self.path / "samples.png"
+
+    @property
+    def curves(self) -> Path:
+        """The metrics over the steps."""
+        return self.path / "curves.png"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """What the run goes on from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def config(self) -> Path:
+        """Every setting of the run."""
+        return self.path / "config.toml"
+
+    def files(self) -> list[Path]:
+        """Every file of a run, in the order in which a reader wants them."""
+        return [self.samples, self.curves, self.metrics, self.checkpoint, self.config]
+
+
+def create(config: TrainConfig, out: Path | None) -> RunFolder:
+    """Makes the folder of a new run.
+
+    Args:
+        config: Names the folder when `out` is None: runs/<data>-<method>-seed<seed>, with -2, -3 …
+            behind it where that exists.
+        out: The folder itself; it may exist, but not with a run in it.
+
+    Raises:
+        ConfigError: `out` holds a run, is no folder, or can't be made.
+    """
+    try:
+        return _create(config, out)
+    except OSError as error:
+        raise ConfigError("out", f"was {out or RUNS}, which can't be made: {error}.") from None
+
+
+def _create(config: TrainConfig, out: Path | None) -> RunFolder:
+    if out is None:
+        return RunFolder(_create_unique(f"{config.data}-{config.method}-seed{config.seed}"))
+    if out.exists() and not out.is_dir():
+        raise ConfigError("out", f"was {out}, which is a file; it must be a folder.")
+    folder = RunFolder(out)
+    if any(file.exists() for file in folder.files()):
+        raise ConfigError(
+            "out", f"was {out}, which holds a run; choose another, or go on by --resume {out}."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _create_unique(name: str) -> Path:
+    RUNS.mkdir(parents=True, exist_ok=True)
+    path, number = RUNS / name, 1
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:  # also where another process was faster
+            number += 1
+            path = RUNS / f"{name}-{number}"
+
+
+def of_checkpoint(path: Path) -> RunFolder:
+    """The run that `path`, a run's folder or its checkpoint, means."""
+    return RunFolder(path if path.is_dir() else path.parent)

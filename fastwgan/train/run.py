@@ -1,0 +1,238 @@
+"""A whole run: steps, metrics, checkpoints, pictures; begun, or gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastwgan.train import checkpoint, extras, health, plots
+from fastwgan.train.checkpoint import CheckpointError
+from fastwgan.train.config import ConfigError, TrainConfig
+from fastwgan.train.data import Data, load
+from fastwgan.train.folder import RunFolder, create, of_checkpoint
+from fastwgan.train.loop import Trainer
+from fastwgan.train.metrics import MetricsFile, Record
+
+Watch = Callable[[Record], None]
+Stop = Callable[[], bool]
+
+_MAY_CHANGE = ("steps", "threads")  # when a run is gone on with
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: Where its files are.
+        config: Its settings.
+        step: Generator steps done.
+        seconds: Time spent in steps, over all parts of the run.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    step: int
+    seconds: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step was done, rather than stopped in between."""
+        return self.step >= self.config.steps
+
+
+def fit(
+    config: TrainConfig,
+    data: Data | None = None,
+    *,
+    out: Path | None = None,
+    watch: Watch = lambda record: None,
+    stop: Stop = lambda: False,
+) -> Outcome:
+    """Trains a new run to its end: `Run.begin` and `Run.go`, whose arguments these are."""
+    return Run.begin(config, data, out=out).go(watch, stop)
+
+
+class Run:
+    """A run on the disk and the trainer behind it.
+
+    Attributes:
+        config: Its settings.
+        folder: Its files.
+        trainer: Its state.
+    """
+
+    def __init__(self, trainer: Trainer, data: Data, folder: RunFolder, seconds: float) -> None:
+        self.trainer = trainer
+        self.config = trainer.config
+        self.folder = folder
+        self._data = data
+        self._seconds = seconds
+        self._saved_step: int | None = None
+
+    @classmethod
+    def begin(
+        cls, config: TrainConfig, data: Data | None = None, *, out: Path | None = None
+    ) -> Run:
+        """A new run; everything is checked before its folder is made.
+
+        Args:
+            config: What to train, and how.
+            data: What to imitate; by default the set that `config.data` names.
+            out: The run's folder; by default runs/<data>-<method>-seed<seed>, made unique.
+
+        Raises:
+            ConfigError: a setting cannot be, or the folder holds a run.
+            MissingExtraError: a package of the extra `train` isn't installed.
+        """
+        extras.check()
+        data = load(config.data, config.seed) if data is None else data
+        trainer = Trainer(config, data)
+        return cls(trainer, data, create(config, out), seconds=0.0)
+
+    @classmethod
+    def reopen(
+        cls, path: Path, data: Data | None = None, *, chosen: dict[str, Any] | None = None
+    ) -> Run:
+        """A run as its checkpoint left it, to go on bit for bit as if it had never stopped.
+
+        Args:
+            path: The run's folder or its checkpoint.
+            data: As given to `begin`.
+            chosen: Settings to hold the run's own against. Only `steps`, which may grow, and
+                `threads`, with which sums are equal to rounding only, may differ.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged or not one of ours.
+            ConfigError: a chosen setting contradicts the run's.
+            MissingExtraError: as in `begin`.
+        """
+        extras.check()
+        folder = of_checkpoint(path)
+        path = folder.checkpoint if path.is_dir() else path
+        state = checkpoint.load(path)
+        config = _agreed(path, state, chosen or {})
+        data = load(config.data, config.seed) if data is None else data
+        trainer = Trainer(config, data)
+        try:
+            trainer.load_state_dict(state["trainer"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise CheckpointError(f"checkpoint {path} doesn't fit its own run: {reason}") from None
+        return cls(trainer, data, folder, state["seconds"])
+
+    @property
+    def step(self) -> int:
+        """Generator steps done."""
+        return self.trainer.step
+
+    def go(self, watch: Watch = lambda record: None, stop: Stop = lambda: False) -> Outcome:
+        """Steps until the end, or until told to stop; saves and draws either way.
+
+        Args:
+            watch: Called with every line of metrics.jsonl.
+            stop: Asked before every step; True ends the run there.
+
+        Raises:
+            TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
+            OSError: a file can't be written; the last good checkpoint is kept.
+        """
+        with _threads(self.config.threads), contextlib.closing(self._open()) as metrics:
+            clock = _Clock(self._seconds, self.step)
+            try:
+                self._step_on(metrics, clock, watch, stop)
+            except health.TrainingDivergedError as error:
+                raise health.TrainingDivergedError(
+                    f"{error}; the last good checkpoint, of step {self._saved_step}, "
+                    f"is {self.folder.checkpoint}"
+                ) from None
+            seconds = clock.seconds()
+            plots.draw(self.trainer, self._data, self.folder)
+        return Outcome(self.folder, self.config, self.step, seconds)
+
+    def _step_on(self, metrics: MetricsFile, clock: _Clock, watch: Watch, stop: Stop) -> None:
+        trainer, config = self.trainer, self.config
+        while trainer.step < config.steps and not stop():
+            trainer.train_step()
+            if trainer.step % config.log_every == 0 or trainer.step == config.steps:
+                self._log(metrics, clock, watch)
+            if trainer.step % config.checkpoint_every == 0:
+                self._save(metrics, clock.seconds())
+        if self._saved_step != trainer.step:
+            self._save(metrics, clock.seconds())
+
+    def _open(self) -> MetricsFile:
+        """The metrics up to the checkpoint; a new run's first checkpoint; config.toml."""
+        metrics = MetricsFile(self.folder.metrics, self.step)
+        self._save(metrics, self._seconds)
+        text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
+        self.folder.config.write_text(text, encoding="utf-8")
+        return metrics
+
+    def _log(self, metrics: MetricsFile, clock: _Clock, watch: Watch) -> None:
+        trainer = self.trainer
+        measured = trainer.meter.read()
+        measured["gradient_norm"] = float(trainer.gradient_norm())
+        health.check_measured(trainer, measured)
+        trainer.meter.clear()
+        record = {"step": trainer.step, **measured, **clock.read(trainer.step)}
+        metrics.write(record)
+        watch(record)
+
+    def _save(self, metrics: MetricsFile, seconds: float) -> None:
+        state = self.trainer.state_dict()
+        health.check_state(self.trainer, state)
+        metrics.sync()  # first, so that no checkpoint is ahead of them
+        about = {"config": self.config.to_dict(), "step": self.step, "seconds": seconds}
+        checkpoint.save(self.folder.checkpoint, {**about, "trainer": state})
+        self._saved_step = self.step
+
+
+def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainConfig:
+    """The run's own settings, but for those that may change."""
+    config, done = TrainConfig.from_dict(state["config"]), state["step"]
+    for name, value in chosen.items():
+        stored = getattr(config, name)
+        if value != stored and name not in _MAY_CHANGE:
+            raise ConfigError(
+                name, f"was {value!r}, but the run of {path} has {stored!r}: leave it out."
+            )
+    config = dataclasses.replace(config, **chosen)
+    if config.steps < done:
+        raise ConfigError("steps", f"was {config.steps}; it must be at least {done}, already done.")
+    return config
+
+
+class _Clock:
+    """Seconds spent in steps, those of the run's earlier parts included."""
+
+    def __init__(self, seconds: float, step: int) -> None:
+        self._offset = seconds - time.perf_counter()
+        self._read = (seconds, step)
+
+    def seconds(self) -> float:
+        return self._offset + time.perf_counter()
+
+    def read(self, step: int) -> Record:
+        """The timings of a line of metrics; the speed is that since the last reading."""
+        before, now = self._read, self.seconds()
+        self._read = (now, step)
+        speed = (step - before[1]) / max(now - before[0], 1e-9)
+        return {"seconds": round(now, 3), "steps_per_second": round(speed, 3)}
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

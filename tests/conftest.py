@@ -1,0 +1,83 @@
+"""Fixtures of the whole suite: the backends and instruction sets, the thread counts, the seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from fastwgan import backends
+
+INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "portable256", "portable512")
+BACKENDS = ("reference", *(f"cpu-{name}" for name in INSTRUCTION_SETS))
+
+# The fixtures below hold for every example of a test alike, so sharing them is no hazard.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    max_examples=30,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("suite")
+
+_NOT_RUN = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Few threads: OpenMP teams that share cores with another process wait for each other."""
+    config.stash[_NOT_RUN] = {}
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says which backends and instruction sets this run proves nothing about."""
+    for name, reason in sorted(config.stash[_NOT_RUN].items()):
+        terminalreporter.write_line(f"not run: {name} ({reason})", yellow=True)
+
+
+def why_not_run(name: str) -> str | None:
+    """Why the backend `name` of `BACKENDS` can't run here; None when it can."""
+    instruction_set = name.removeprefix("cpu-")
+    if name == "reference" or instruction_set in backends.instruction_sets():
+        return None
+    return f"this processor or build lacks {instruction_set}"
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test on the reference, then on the CPU kernels with every instruction set."""
+    name: str = request.param
+    reason = why_not_run(name)
+    if reason is not None:
+        request.config.stash[_NOT_RUN][name] = reason
+        pytest.skip(f"{name}: {reason}")
+    if name == "reference":
+        with backends.use_backend("reference"):
+            yield name
+        return
+    with (
+        backends.use_backend("cpu"),
+        backends.use_instruction_set(name.removeprefix("cpu-")),
+    ):
+        yield name
+
+
+@pytest.fixture(params=(1, 2), ids=("1-thread", "2-threads"))
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Runs the test with one thread, then with two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fastwgan import cli
+from fastwgan.train import Run, checkpoint, fit, metrics
+from tests.train.settings import SMALL, assert_same_run, small
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+LONG = {"steps": 200, "log_every": 3, "checkpoint_every": 7}
+
+
+def _options(**chosen: object) -> list[str]:
+    settings = {**SMALL, **chosen}
+    return [text for name, value in settings.items() for text in (_option(name), str(value))]
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastwgan", "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+
+
+def _wait_for_step(process: subprocess.Popen[str], folder: Path, step: int) -> None:
+    """Returns as soon as metrics.jsonl is past `step`."""
+    deadline = time.monotonic() + 60
+    lines = step // LONG["log_every"]
+    path = folder / "metrics.jsonl"
+    while not path.exists() or path.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs that nothing stopped, by method."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("wgan-gp", "sn-gan")}
+    for method, folder in folders.items():
+        fit(small(method, **LONG), out=folder)
+    return folders
+
+
+@pytest.mark.parametrize("method", ["wgan-gp", "sn-gan"])
+def test_a_killed_run_goes_on_bit_for_bit(
+    tmp_path: Path, whole: dict[str, Path], method: str
+) -> None:
+    killed = tmp_path / "killed"
+    process = _start("--method", method, "--out", str(killed), *_options(**LONG))
+    step = random.SystemRandom().randrange(10, 120)
+    _wait_for_step(process, killed, step)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    done = checkpoint.load(killed / "checkpoint.pt")["trainer"]["step"]
+    assert step - 10 <= done < LONG["steps"], step
+    process = _start("--resume", str(killed))
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, errors
+    assert_same_run(killed, whole[method])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(
+    tmp_path: Path, whole: dict[str, Path], number: signal.Signals
+) -> None:
+    stopped = tmp_path / "stopped run"
+    process = _start("--out", str(stopped), *_options(**LONG))
+    _wait_for_step(process, stopped, 30)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert f"stopped by {number.name}" in output
+    assert 30 <= checkpoint.load(stopped / "checkpoint.pt")["trainer"]["step"] < LONG["steps"]
+    command = output.splitlines()[-1].strip()
+    assert shlex.split(command) == [
+        *(sys.executable, "-m", "fastwgan"),
+        *("train", "--resume", str(stopped)),
+    ]
+    if number == signal.SIGINT:
+        again = subprocess.run(
+            command, shell=True, env=ENVIRONMENT, capture_output=True, check=True
+        )
+        assert again.returncode == 0
+    else:
+        Run.reopen(stopped).go()
+    assert_same_run(stopped, whole["wgan-gp"])
+
+
+def test_a_run_names_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert cli.main(["train", "--out", str(out), *_options()]) == 0
+    output = capsys.readouterr().out
+    for name in ("samples.png", "curves.png", "metrics.jsonl", "checkpoint.pt", "config.toml"):
+        assert f"  {out / name}  " in output
+    assert re.search(
+        r"^step 6 of 6, [\d.]+ steps/s, Wasserstein estimate -?[\d.]+, penalty [\d.]+$",
+        output,
+        re.MULTILINE,
+    )
+    assert metrics.read(out / "metrics.jsonl")
+
+
+def test_the_two_ways_in_are_one(tmp_path: Path) -> None:
+    chosen = {"method": "sn-gan", "data": "8gaussians", "seed": 3, "loss": "wasserstein"}
+    assert cli.main(["train", "--out", str(tmp_path / "a"), *_options(**chosen)]) == 0
+    fit(small(**chosen), out=tmp_path / "b")
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def _failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
+    """The exit status and the one sentence of a command that fails."""
+    status: object
+    try:
+        status = cli.main(["train", *arguments])
+    except SystemExit as ended:
+        status = ended.code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("\n")
+    assert captured.err.count("\n") == 1
+    return status, captured.err.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--steps", "ten"], "--steps was 'ten'; it must be a whole number."),
+        (["--critic-lr", "fast"], "--critic-lr was 'fast'; it must be a number."),
+        (["--steps", "0"], "--steps was 0; it must be a whole number of at least 1."),
+        (["--method", "gan"], "--method was 'gan'; it must be one of wgan, wgan-gp, sn-gan."),
+        (["--data", "cats"], "--data was 'cats'; it must be one of digits, mnist, "),
+        (["--critic-lr", "nan"], "--critic-lr was nan; it must be a number above 0."),
+        (["--batch-size", "2000"], "--batch-size was 2000; it must be at most 1797, the samples."),
+        (
+            ["--device", "cuda:99"],
+            "--device was 'cuda:99', which this machine or this torch lacks.",
+        ),
+        (["--weight-clip", "1"], "--weight-clip was 1.0, but method wgan-gp has none; it belongs"),
+        (["--colour", "red"], "unrecognized arguments: --colour red"),
+        (["--resume", "nowhere"], "there is no checkpoint nowhere."),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence_and_writes_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said = _failure(capsys, *arguments)
+    assert status == 2
+    assert said.removeprefix("fastwgan train: ").removeprefix("fastwgan: ").startswith(sentence)
+    assert os.listdir(tmp_path) == []
+
+
+def test_resuming_elsewhere_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(small(), out=tmp_path / "run")
+    run, other = str(tmp_path / "run"), str(tmp_path / "other")
+    status, said = _failure(capsys, "--resume", run, "--out", other)
+    assert (status, said) == (
+        2,
+        f"fastwgan train: --out was {other}, but --resume goes on in {run}: leave it out.",
+    )
+    assert not (tmp_path / "other").exists()
+    assert cli.main(["train", "--resume", run, "--out", run]) == 0
+
+
+def test_divergence_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--out", str(tmp_path / "run"), *_options(critic_lr=1e30)]
+    assert cli.main(["train", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert re.match(
+        r"^fastwgan train: training stopped, since .* at step \d+: try a smaller critic_lr "
+        r"\(it was 1e\+30\) or .*checkpoint\.pt\n$",
+        captured.err,
+    )
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for name in small().to_dict():
+        assert f"{_option(name)} " in text
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("fastwgan ")
+
+
+def test_no_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "train" in capsys.readouterr().err

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from fastwgan.train import ConfigError, TrainConfig
+from fastwgan.train.config import DATASETS, METHODS
+from tests.train.settings import small
+
+
+@pytest.mark.parametrize("data", DATASETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_defaults_on_every_data_set(method: str, data: str) -> None:
+    config = TrainConfig.for_method(method, data)
+    assert (config.method, config.data) == (method, data)
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_the_defaults_of_each_method_are_its_papers() -> None:
+    mnist = {method: TrainConfig.for_method(method, "mnist") for method in METHODS}
+    assert (mnist["wgan"].weight_clip, mnist["wgan"].critic_steps) == (0.01, 5)
+    assert (mnist["wgan-gp"].penalty_weight, mnist["wgan-gp"].critic_steps) == (10.0, 5)
+    assert (mnist["wgan-gp"].beta1, mnist["wgan-gp"].beta2) == (0.0, 0.9)
+    assert mnist["sn-gan"].loss == "hinge"
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        small().steps = 7  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("loss", "hing", "loss was 'hing'; it must be one of wasserstein, hinge."),
+        ("steps", 0, "steps was 0; it must be a whole number of at least 1."),
+        ("steps", 1.5, "steps was 1.5; it must be a whole number of at least 1."),
+        ("steps", True, "steps was True; it must be a whole number of at least 1."),
+        ("seed", -1, "seed was -1; it must be a whole number of at least 0."),
+        ("batch_size", 1, "batch_size was 1; it must be a whole number of at least 2."),
+        ("critic_lr", 0.0, "critic_lr was 0.0; it must be a number above 0."),
+        ("critic_lr", math.nan, "critic_lr was nan; it must be a number above 0."),
+        ("generator_lr", math.inf, "generator_lr was inf; it must be a number above 0."),
+        ("generator_lr", "1", "generator_lr was '1'; it must be a number above 0."),
+        ("ema_decay", 1.0, "ema_decay was 1.0; it must be a number at least 0 and below 1."),
+        ("beta2", -0.1, "beta2 was -0.1; it must be a number at least 0 and below 1."),
+        ("penalty_weight", 0, "penalty_weight was 0; it must be a number above 0."),
+        (
+            "weight_clip",
+            0.1,
+            "weight_clip was 0.1, but method wgan-gp has none; it belongs to wgan.",
+        ),
+        ("device", "gpu", "device was 'gpu'; it must be cpu, cuda, cuda:1, mps or alike."),
+        ("device", "cuda:99", "device was 'cuda:99', which this machine or this torch lacks."),
+        ("device", "meta", "device was 'meta', which this machine or this torch lacks."),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(name: str, value: object, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small(**{name: value})
+    assert str(caught.value) == sentence
+    assert caught.value.name == name
+
+
+@pytest.mark.parametrize(("method", "data"), [("wgangp", "digits"), ("wgan", "mnist5k")])
+def test_an_unknown_method_or_data_set_is_one_sentence(method: str, data: str) -> None:
+    with pytest.raises(ConfigError, match=r"was '.*'; it must be one of .*\.$"):
+        TrainConfig.for_method(method, data)
+
+
+def test_settings_from_a_file_are_complete_and_known() -> None:
+    values = small().to_dict()
+    with pytest.raises(ConfigError, match=r"^widht is no setting of a run\.$"):
+        TrainConfig.from_dict(values | {"widht": 3})
+    del values["width"]
+    with pytest.raises(ConfigError, match=r"^width is missing\.$"):
+        TrainConfig.from_dict(values)
+
+
+def test_threads_are_torchs_by_default() -> None:
+    assert TrainConfig.for_method("wgan", "digits").threads == torch.get_num_threads()

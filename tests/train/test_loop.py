@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fastwgan
+from fastwgan.train import Data, TrainConfig, Trainer
+from fastwgan.train.config import METHODS
+from tests.compare import relative_error
+from tests.train.settings import assert_same_state, leaves, load, small
+
+
+def _weights(trainer: Trainer) -> Tensor:
+    parts = (trainer.generator, trainer.average, trainer.critic)
+    return torch.cat([p.detach().flatten() for part in parts for p in part.parameters()])
+
+
+def _trained(config: TrainConfig, data: Data) -> Trainer:
+    trainer = Trainer(config, data)
+    for _ in range(config.steps):
+        trainer.train_step()
+    return trainer
+
+
+@pytest.mark.parametrize("data", ["digits", "8gaussians"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_part_learns(method: str, data: str) -> None:
+    config, values = small(method, data), load(data)
+    before, trainer = Trainer(config, values), _trained(config, values)
+    assert trainer.step == config.steps
+    for part in ("generator", "average", "critic"):
+        old, new = (getattr(t, part).state_dict() for t in (before, trainer))
+        assert all(torch.isfinite(tensor).all() for tensor in new.values())
+        weights = [name for name in old if old[name].dim() > 1]
+        assert weights
+        assert all(not torch.equal(old[name], new[name]) for name in weights), part
+    assert all(torch.isfinite(torch.tensor(list(trainer.meter.read().values()))))
+
+
+def test_convolutions_learn_where_images_are_large() -> None:
+    trainer = _trained(small("sn-gan", "mnist", steps=2), load("mnist"))
+    assert any(isinstance(layer, nn.Conv2d) for layer in trainer.critic)
+    assert trainer.sample(torch.zeros(3, 4)).shape == (3, 1, 28, 28)
+    assert trainer.score(torch.zeros(3, 1, 28, 28)).shape == (3, 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_seeds_give_equal_runs(method: str) -> None:
+    data = load("digits")
+    one, same = (_trained(small(method, seed=3), data) for _ in range(2))
+    assert_same_state(one.state_dict(), same.state_dict())
+    other = _trained(small(method, seed=4), data)
+    assert not torch.equal(_weights(one), _weights(other))
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "swissroll"])
+@pytest.mark.parametrize("method", METHODS)
+def test_no_critic_mixes_its_samples(method: str, data: str) -> None:
+    trainer = Trainer(small(method, data), load(data))
+    samples = load(data).values[:4].requires_grad_()
+    (gradient,) = torch.autograd.grad(trainer.critic(samples)[1].sum(), samples)
+    reached = gradient.flatten(1).norm(dim=1) > 0
+    assert reached.tolist() == [False, True, False, False]
+
+
+def test_wgan_keeps_every_critic_weight_within_the_bound() -> None:
+    trainer = _trained(small("wgan", weight_clip=0.02, critic_lr=0.1), load("digits"))
+    assert max(float(p.detach().abs().max()) for p in trainer.critic.parameters()) == (
+        pytest.approx(0.02)
+    )
+    assert max(float(p.detach().abs().max()) for p in trainer.generator.parameters()) > 0.02
+
+
+def test_sn_gan_holds_every_layer_at_norm_one() -> None:
+    trainer = _trained(small("sn-gan", steps=60, critic_lr=1e-6), load("digits"))
+    trainer.score(load("digits").values[:2])
+    norms = [
+        float(torch.linalg.matrix_norm(layer.weight.detach(), ord=2))
+        for layer in trainer.critic
+        if isinstance(layer, nn.Linear)
+    ]
+    assert norms == pytest.approx([1.0] * len(norms), rel=0.02)
+    assert trainer.critic.state_dict().keys() >= {"1.weight_orig", "1.weight_u", "1.weight_v"}
+
+
+def _critic_scores(trainer: Trainer) -> tuple[Tensor, Tensor]:
+    """What the next critic step will score, from a trainer of the same state."""
+    real = trainer._batches.next()
+    fake = trainer.generator(trainer._latent())
+    return trainer.critic(real), trainer.critic(fake)
+
+
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
+def test_the_critics_loss_is_the_named_one(loss: str) -> None:
+    config, data = small("wgan", loss=loss), load("digits")
+    real, fake = _critic_scores(Trainer(config, data))
+    expected = {
+        "wasserstein": fake.mean() - real.mean(),
+        "hinge": (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(),
+    }[loss]
+    measured = Trainer(config, data).critic_step()
+    torch.testing.assert_close(measured["critic_loss"], expected)
+    torch.testing.assert_close(measured["wasserstein"], real.mean() - fake.mean())
+    assert "penalty" not in measured
+
+
+def test_the_penalty_is_part_of_the_loss() -> None:
+    measured = Trainer(small(penalty_weight=3.0), load("digits")).critic_step()
+    torch.testing.assert_close(
+        measured["critic_loss"], measured["penalty"] - measured["wasserstein"]
+    )
+    heavier = Trainer(small(penalty_weight=6.0), load("digits")).critic_step()
+    torch.testing.assert_close(heavier["penalty"], 2 * measured["penalty"])
+
+
+def test_a_generator_step_leaves_the_critic_alone() -> None:
+    trainer = Trainer(small(), load("digits"))
+    trainer.critic_step()
+    before = {name: tensor.clone() for name, tensor in trainer.critic.state_dict().items()}
+    gradients = [p.grad.clone() for p in trainer.critic.parameters() if p.grad is not None]
+    trainer.generator_step()
+    assert_same_state(trainer.critic.state_dict(), before)
+    assert_same_state([p.grad for p in trainer.critic.parameters()], gradients)
+
+
+def test_the_average_lags_behind_the_generator() -> None:
+    data = load("digits")
+    config = small(ema_decay=0.9, steps=1)
+    trainer = Trainer(config, data)
+    average, steps = [p.clone() for p in trainer.average.parameters()], 12
+    for step in range(steps):
+        trainer.train_step()
+        decay = min(0.9, (1 + step) / (10 + step))
+        now = [p.detach() for p in trainer.generator.parameters()]
+        average = [decay * a + (1 - decay) * p for a, p in zip(average, now, strict=True)]
+    for actual, expected in zip(trainer.average.parameters(), average, strict=True):
+        torch.testing.assert_close(actual, expected)
+    none = _trained(small(ema_decay=0.0), data)
+    for actual, expected in zip(
+        none.average.parameters(), none.generator.parameters(), strict=True
+    ):
+        assert torch.equal(actual, expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_looking_at_a_trainer_changes_nothing(method: str) -> None:
+    looked, plain = (Trainer(small(method), load("digits")) for _ in range(2))
+    for _ in range(3):
+        for trainer in (looked, plain):
+            trainer.train_step()
+        looked.gradient_norm()
+        looked.sample(torch.zeros(2, 4))
+        looked.score(torch.zeros(2, 1, 8, 8))
+        looked.state_dict()
+    assert_same_state(looked.state_dict(), plain.state_dict())
+
+
+def test_the_gradient_norm_is_that_of_the_critic_at_real_samples() -> None:
+    trainer = Trainer(small(), load("digits"))
+    trainer.critic_step()
+    trainer.critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+    weight = trainer.critic[1].weight
+    assert float(trainer.gradient_norm()) == pytest.approx(float(weight.detach().norm()))
+
+
+@pytest.mark.parametrize("done", [0, 1, 5])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trainer_goes_on_from_its_state_bit_for_bit(method: str, done: int) -> None:
+    data = load("digits")
+    trainer = (
+        _trained(small(method, steps=done or 1), data) if done else Trainer(small(method), data)
+    )
+    state = {name: _copied(part) for name, part in trainer.state_dict().items()}
+    resumed = Trainer(small(method, seed=0), data)
+    resumed.load_state_dict(state)
+    torch.rand(17)  # the global generator moves between two parts of a run
+    torch.set_rng_state(state["random"]["global"])
+    for one in (trainer, resumed):
+        for _ in range(4):
+            one.train_step()
+    assert_same_state(
+        {k: v for k, v in resumed.state_dict().items() if k != "random"},
+        {k: v for k, v in trainer.state_dict().items() if k != "random"},
+    )
+    assert torch.equal(resumed._noise.get_state(), trainer._noise.get_state())
+
+
+def _copied(state: object) -> object:
+    if isinstance(state, Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return {key: _copied(part) for key, part in state.items()}
+    if isinstance(state, list | tuple):
+        return [_copied(part) for part in state]
+    return state
+
+
+@pytest.fixture
+def _double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_double")
+@pytest.mark.parametrize("data", ["digits", "25gaussians"])
+@pytest.mark.parametrize("method", METHODS)
+def test_twenty_steps_equal_the_references(method: str, data: str) -> None:
+    """In float64, where rounding has no room to grow into another trajectory."""
+    values = Data(data, load(data).values.double())
+    config = small(method, data, steps=20)
+    trainer = _trained(config, values)
+    with fastwgan.use_backend("reference"):
+        reference = _trained(config, values)
+    assert relative_error(_weights(trainer), _weights(reference)) < 1e-9
+    ours, theirs = (t.meter.read() for t in (trainer, reference))
+    assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+def test_every_tensor_of_the_models_is_in_the_state() -> None:
+    trainer = _trained(small("sn-gan"), load("digits"))
+    saved = {
+        value.untyped_storage().data_ptr()
+        for _, value in leaves(trainer.state_dict())
+        if isinstance(value, Tensor)
+    }
+    for module in (trainer.generator, trainer.average, trainer.critic):
+        for tensor in (*module.parameters(), *module.buffers()):
+            assert tensor.untyped_storage().data_ptr() in saved
