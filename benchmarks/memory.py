@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
 
-from fastwgan import _cpu
+import fastwgan._cpu as _cpu
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
@@ -32,6 +32,6 @@ def _peak_of_torch(profiler: profile) -> int:
     events = [event for event in recorded.kineto_results.events() if event.name() == "[memory]"]
     alive = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        alive += event.nbytes()
+        alive += event.nbytes()  # type: ignore[attr-defined]  # missing in the stub
         peak = max(peak, alive)
     return peak

@@ -56,10 +56,9 @@ class SpectralNormGroup:
     def begin(self, root: nn.Module, inputs: Any) -> None:
         """Before a forward of the root: normalises every layer, unless a call is under way."""
         plan = self.plan(root)
-        calls = plan.root_calls
-        if calls and not torch.compiler.is_compiling():
-            # Either the root called itself, or an interrupt ended a call past all hooks.
-            calls = _calls_on_stack(root) - 1
+        # Calls under way mean that the root has called itself; or that an interrupt, or an error in
+        # compiled code, has ended a call without `end`.
+        calls = _calls_on_stack(root) - 1 if plan.root_calls else 0
         if not calls and plan.modules:
             self._normalise(plan)
         plan.root_calls = calls + 1
@@ -106,7 +105,12 @@ def _alike(values: list[Any]) -> bool:
 
 
 def _calls_on_stack(root: nn.Module) -> int:
-    """Calls of `root` that are running in this thread."""
+    """Calls of `root` that are running in this thread; 1 in code that is being compiled.
+
+    A compiler sees no stack. A root that calls itself there is normalised anew by each call.
+    """
+    if torch.compiler.is_compiling():
+        return 1
     calls, frame = 0, sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back

@@ -31,7 +31,7 @@ class Plan:
                         self.modules.append(module)
                         self.hooks.append(hook)
         self.dims = [hook.dim for hook in self.hooks]
-        self._parameters = [_parameters(module) for module in self.modules]
+        self._parameters: list[dict[str, Any]] = [module._parameters for module in self.modules]
         self._buffers: list[dict[str, Any]] = [module._buffers for module in self.modules]
         self._setattr_is_plain = all(
             type(module).__setattr__ is nn.Module.__setattr__ for module in self.modules
@@ -39,8 +39,14 @@ class Plan:
 
     def tensors(self) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """The weights to normalise, u and v."""
+        try:
+            weights = [parameters["weight_orig"] for parameters in self._parameters]
+        except KeyError:
+            # Not a parameter in the replicas of DataParallel, or once something like pruning or a
+            # parametrization of weight_orig has put an attribute in its place.
+            weights = [module.weight_orig for module in self.modules]
         return (
-            [parameters["weight_orig"] for parameters in self._parameters],
+            weights,
             [buffers["weight_u"] for buffers in self._buffers],
             [buffers["weight_v"] for buffers in self._buffers],
         )
@@ -102,7 +108,3 @@ def _steps(root: nn.Module, name: str) -> list[_Step]:
         steps.append((children, key, parent))
     return steps
 
-
-def _parameters(module: nn.Module) -> dict[str, Any]:
-    # The replicas of DataParallel keep their parameters as plain attributes.
-    return module._parameters if "weight_orig" in module._parameters else module.__dict__

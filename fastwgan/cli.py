@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import fastwgan
 from fastwgan import progress, train
+from fastwgan.train import extras
 from fastwgan.train.interrupt import StopOnSignal
 
 _TRAIN_EPILOG = """\
@@ -141,6 +142,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     try:
+        extras.require("rich", "the progress bar")
         run = _run(arguments)
         shown = progress.progress(run.step, run.config.steps)
     except train.ConfigError as error:
@@ -180,8 +182,10 @@ def _run(arguments: argparse.Namespace) -> train.Run:
 
 def _report(outcome: train.Outcome) -> None:
     print(f"{outcome.step} generator steps in {outcome.seconds:.0f} s; the run's files:")
-    for path, content in zip(outcome.folder.files(), _CONTENTS, strict=True):
-        print(f"  {path}  {content}")
+    paths = [str(path) for path in outcome.folder.files()]
+    width = max(map(len, paths))
+    for path, content in zip(paths, _CONTENTS, strict=True):
+        print(f"  {path:{width}}  {content}")
 
 
 _CONTENTS = (

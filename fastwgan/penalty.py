@@ -111,7 +111,7 @@ def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording
     penalty, _ = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
     if not recording:
         return penalty.detach()
-    behind = nodes_behind(penalty.grad_fn, stop=at.points)
+    behind = nodes_behind(penalty.grad_fn, stop=at.points, surely=True)
     without = [
         node.variable
         for node in at.behind_scores
@@ -123,7 +123,7 @@ def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording
 
 
 class WithZeros(Function):
-    """The penalty itself, with a gradient of zeros for tensors it does not depend on."""
+    """The penalty itself, with a gradient of zeros for tensors it may not depend on."""
 
     @staticmethod
     def forward(ctx: Any, penalty: Tensor, *without: Tensor) -> Tensor:

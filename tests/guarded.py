@@ -1,4 +1,4 @@
-"""Tensors in guarded memory: any layout, misaligned, with canaries in every byte around and between.
+"""Tensors in guarded memory: any layout, misaligned, with canaries around and in every gap.
 
 `place` lays values out inside a larger buffer and says afterwards whether anything else in it has
 changed, which is how the tests see a kernel that writes past an end or into a gap.

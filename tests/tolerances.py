@@ -59,8 +59,8 @@ _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _RMSPROP: dict[Key, Bound] = {
     ("rmsprop", dtype, 0): Bound(
         rounded(dtype, 12),
-        "one step: each of the 6 coefficients and of the 6 intermediate results is rounded once; "
-        "the tests' square averages are at least 4 times the squared means they lose",
+        "one step: each of 6 coefficients and 6 intermediate results is rounded once; the tests' "
+        "magnitudes keep its sums from cancelling",
     )
     for dtype in _FLOATS
 } | {
@@ -68,6 +68,92 @@ _RMSPROP: dict[Key, Bound] = {
         rounded(dtype, 60), "the errors of 5 steps, 12 roundings each, add up in the state"
     )
     for dtype in _FLOATS
+}
+
+# Largest extent of a matrix in the tests, and the steps of the longest replay beside torch.
+_SPECTRAL_NORM: dict[Key, Bound] = {
+    ("spectral_norm", dtype, 0): Bound(
+        summed(dtype, 4096),
+        "two products of up to 4096 terms an iteration, each normalised, which divides its error "
+        "by about as much as it divides the product",
+    )
+    for dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
+} | {
+    ("spectral_norm", dtype, 0): Bound(
+        rounded(dtype, 1) + summed(torch.float32, 4096),
+        "computed in float32, then rounded once to the weight's dtype",
+    )
+    for dtype in (torch.bfloat16, torch.float16)
+} | {
+    ("spectral_norm", dtype, order): Bound(
+        summed(dtype, 65536),
+        "<G, W> over a whole weight of up to 65536 elements beside the errors of the values",
+    )
+    for dtype in (torch.float32, torch.float64, torch.complex64)
+    for order in (1, 2)
+} | {
+    ("spectral_norm", dtype, 1): Bound(
+        rounded(dtype, 3) + summed(torch.float32, 65536),
+        "the normalised weight, the cotangent and the result are rounded to the weight's dtype",
+    )
+    for dtype in (torch.bfloat16, torch.float16)
+}
+
+# Longest row of a gradient in the tests: an image of 3 by 64 by 64, three of them in one test.
+_ROW = 3 * 3 * 64 * 64
+
+_GRADIENT_PENALTY: dict[Key, Bound] = {
+    ("gradient_penalty_interpolate", dtype, 0): Bound(
+        rounded(dtype, 4),
+        "1 - alpha, two products and a sum; the tests' real and fake have equal signs",
+    )
+    for dtype in (torch.float32, torch.float64)
+} | {
+    ("gradient_penalty_interpolate", dtype, 0): Bound(
+        rounded(dtype, 1) + rounded(torch.float32, 4), "computed in float32, then rounded once"
+    )
+    for dtype in (torch.bfloat16, torch.float16)
+} | {
+    ("gradient_penalty_norm", dtype, order): Bound(
+        summed(dtype, _ROW, condition=2),
+        "sums of the squares of a row; |g| - target loses at most the factor 4 / 3 at the tests' "
+        "norms of 1/4 and 4, and is squared",
+    )
+    for dtype in (torch.float32, torch.float64)
+    for order in (0, 1, 2)
+} | {
+    ("gradient_penalty_norm", dtype, 1): Bound(
+        rounded(dtype, 1) + summed(torch.float32, _ROW), "computed in float32, then rounded once"
+    )
+    for dtype in (torch.bfloat16, torch.float16)
+}
+
+_TWINS: dict[Key, Bound] = {
+    ("twins", torch.float64, order): Bound(
+        1e-12, "sums of at most some hundred terms in another order, through three derivatives"
+    )
+    for order in (0, 1, 2)
+} | {
+    ("twins", dtype, 1): Bound(
+        rounded(dtype, 8), "the same kernels on the same numbers: at most the order of sums differs"
+    )
+    for dtype in (torch.float32, torch.bfloat16)
+}
+
+_PENALTY: dict[Key, Bound] = {
+    ("penalty", torch.float64, order): Bound(
+        1e-10, "the promise of gradient_penalty: of the norm of the whole gradient, in any critic"
+    )
+    for order in (0, 1)
+} | {
+    ("penalty", torch.float32, 0): Bound(
+        summed(torch.float32, 256, condition=4),
+        "products of up to 256 terms a layer; |g| - 1 loses some digits where a norm is near 1",
+    ),
+    ("penalty", torch.float32, 1): Bound(
+        summed(torch.float32, 256, condition=16),
+        "as the value, through two passes more and norms that the critic's weights amplify",
+    ),
 }
 
 # The rows below serve test_compare.py, which proves that the comparison itself fails when it must.
@@ -78,6 +164,10 @@ _SELF_TEST: dict[Key, Bound] = {
 }
 
 _BLOCKS: tuple[dict[Key, Bound], ...] = (
+    _SPECTRAL_NORM,
+    _GRADIENT_PENALTY,
+    _TWINS,
+    _PENALTY,
     _WEIGHT_CLIP,
     _RMSPROP,
     _SELF_TEST,

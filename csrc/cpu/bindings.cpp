@@ -1,6 +1,7 @@
 // Python's way in: addresses as integers, a status turned into an exception, the GIL released.
 #include <pybind11/pybind11.h>
 
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -131,18 +132,21 @@ void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpo
       py::arg("threads"), ReleaseGil());
 }
 
+py::list runnable_sets() {
+  using namespace fastwgan;
+  py::list names;
+  for (int i = 0; i < instruction_set_count; ++i)
+    if (can_run(static_cast<InstructionSet>(i))) names.append(instruction_set_names[i]);
+  return names;
+}
+
 void bind_instruction_sets(py::module_& m) {
   using namespace fastwgan;
   if (!choose_instruction_set())
-    throw py::import_error(
-        "FASTWGAN_CPU_ISA names no instruction set that this processor can run; unset it or take "
-        "one of baseline, avx2, avx512, portable256, portable512.");
-  m.def("instruction_sets", [] {
-    py::list names;
-    for (int i = 0; i < instruction_set_count; ++i)
-      if (can_run(static_cast<InstructionSet>(i))) names.append(instruction_set_names[i]);
-    return names;
-  });
+    throw py::import_error("FASTWGAN_CPU_ISA was '" + std::string(std::getenv("FASTWGAN_CPU_ISA")) +
+                           "'; it must be one of " + py::str(runnable_sets()).cast<std::string>() +
+                           " on this processor.");
+  m.def("instruction_sets", &runnable_sets);
   m.def("instruction_set",
         [] { return instruction_set_names[static_cast<int>(active_instruction_set())]; });
   m.def(

@@ -65,16 +65,27 @@ double norm(const T* row, int64_t size) {
   return std::ldexp(std::sqrt(sum), exponent);
 }
 
-// phi(n) and phi'(n) / n; the latter is 0 at n = 0, where the norm's subgradient 0 is taken.
+// phi(n), phi'(n) / n and phi'(n). At n = 0 the second is 0: the norm's subgradient 0 is taken.
 struct Penalty {
-  double value, factor;
+  double value, factor, slope;
 };
 
 Penalty penalty_at(double n, int kind, double target) {
-  if (kind == FW_PENALTY_SQUARE) return {n * n, 2.0};
+  if (kind == FW_PENALTY_SQUARE) return {n * n, 2.0, 2.0 * n};
   double excess = n - target;
   if (kind == FW_PENALTY_ONE_SIDED && excess <= 0) excess = 0;  // NaN is kept
-  return {excess * excess, n == 0 ? 0.0 : 2.0 * excess / n};
+  return {excess * excess, n == 0 ? 0.0 : 2.0 * excess / n, 2.0 * excess};
+}
+
+// share * phi'(n) / n * row. Close to a norm of zero the factor leaves T's range though the
+// cotangent does not, which is the slope times a unit vector; then it is computed as that.
+template <class T>
+void cotangent_of(const T* row, int64_t size, double n, double share, Penalty at, T* cotangent) {
+  const double factor = share * at.factor;
+  if (std::fabs(factor) <= static_cast<double>(std::numeric_limits<T>::max()))
+    return scale<T>(row, static_cast<T>(factor), cotangent, size);
+  for (int64_t i = 0; i < size; ++i)
+    cotangent[i] = static_cast<T>(share * at.slope * (static_cast<double>(row[i]) / n));
 }
 
 template <class T>
@@ -91,8 +102,8 @@ int gradient_penalty_norm(const T* gradient, int64_t rows, int64_t size, int kin
       const double n = norm(gradient + r * size, size);
       norms[r] = static_cast<T>(n);
       if (cotangent != nullptr)
-        scale<T>(gradient + r * size, static_cast<T>(share * penalty_at(n, kind, target).factor),
-                 cotangent + r * size, size);
+        cotangent_of(gradient + r * size, size, n, share, penalty_at(n, kind, target),
+                     cotangent + r * size);
     }
   });
   // Summed by one thread, in order, so that the number of threads does not show.

@@ -36,7 +36,9 @@ template <class T, int Bytes, bool Momentum, bool Centered>
 FW_INLINE void step_at(const Slice<T>& slice, const Coefficients<T>& c, int64_t i) {
   using V = Vector<T, Bytes>;
   V parameter = load<T, Bytes>(slice.parameter + i);
-  const V gradient = c.sign * load<T, Bytes>(slice.gradient + i) + c.weight_decay * parameter;
+  V gradient = c.sign * load<T, Bytes>(slice.gradient + i);
+  // Not added as a product with 0: a parameter of NaN or Inf must stay out of the state.
+  if (c.weight_decay != 0) gradient += c.weight_decay * parameter;
   V average =
       c.alpha * load<T, Bytes>(slice.square_average + i) + c.one_minus_alpha * gradient * gradient;
   store<T, Bytes>(slice.square_average + i, average);
@@ -82,7 +84,7 @@ template <class T>
 int rmsprop(T* const* parameters, const T* const* gradients, T* const* square_averages,
             T* const* momentum_buffers, T* const* gradient_averages, const int64_t* sizes,
             int64_t count, const fw_rmsprop_options* options, int threads) {
-  if (options == nullptr) return FW_INVALID_ARGUMENT;
+  if (options == nullptr || !(options->weight_clip > 0)) return FW_INVALID_ARGUMENT;
   if (options->momentum == 0) momentum_buffers = nullptr;
   if (!options->centered) gradient_averages = nullptr;
   if (!valid_tensors(parameters, sizes, count) || !valid_tensors(gradients, sizes, count) ||

@@ -1,5 +1,6 @@
 #include "fastwgan/spectral_norm.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <new>
@@ -168,8 +169,9 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
     normalise(team, team.size() == 1 ? 0 : thread, s, found, normalised[i]);
     if (team.size() == 1 || thread == 0) {
       sigma[i] = static_cast<T>(found);
-      std::memcpy(vectors + offsets[i], u, sizeof(T) * layer.rows);
-      std::memcpy(vectors + offsets[i] + layer.rows, v, sizeof(T) * cols_of(layer));
+      T* own = vectors + offsets[i];
+      own = std::copy(u, u + layer.rows, own);  // not memcpy: an empty vector may be null
+      std::copy(v, v + cols_of(layer), own);
     }
     team.barrier();  // the shared workspace is free for the next layer
   });

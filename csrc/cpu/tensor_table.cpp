@@ -58,7 +58,11 @@ TensorTable::TensorTable(const py::list& tensors) {
     }
     pointers_.push_back(static_cast<char*>(tensor.data) + tensor.byte_offset);
     sizes_.push_back(size);
-    const bool known = tensor.device.device_type == dl_cpu && tensor.dtype.code == dl_float &&
+    // torch negates the imaginary part of a conjugate lazily. Such a view has gaps unless it has a
+    // single element, as the last bias of a critic does.
+    const bool negated = size == 1 && py::handle(object).attr("is_neg")().cast<bool>();
+    const bool known = !negated && tensor.device.device_type == dl_cpu &&
+                       tensor.dtype.code == dl_float &&
                        (tensor.dtype.bits == 32 || tensor.dtype.bits == 64) &&
                        tensor.dtype.lanes == 1 && dense(tensor);
     const int bits = known ? tensor.dtype.bits : 0;

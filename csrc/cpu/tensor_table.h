@@ -21,7 +21,7 @@ class TensorTable {
   uintptr_t sizes() const { return reinterpret_cast<uintptr_t>(sizes_.data()); }
   int64_t total() const;
   // 32 or 64 when every tensor is of that float type, in CPU memory, and fills its memory without
-  // gaps or overlap, so that it can be walked from its first address; else 0.
+  // gaps or overlap, so that it can be walked from its first address, not negated lazily; else 0.
   int bits() const { return bits_; }
   // Equal shapes and strides, pairwise: element i of one table's memory belongs to that of the
   // other.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import UninitializedTensorMixin
 
 from fastwgan import _cpu
 
@@ -17,9 +18,14 @@ def check_writable(tensors: Sequence[Tensor], argument: str) -> None:
 
     Raises:
         TypeError: An entry is no tensor, or is sparse, complex or integer.
-        ValueError: An entry has no memory (meta), or elements that share memory (expanded).
+        ValueError: An entry has no memory (meta, lazy), or elements that share memory (expanded).
     """
     for index, tensor in enumerate(tensors):
+        if isinstance(tensor, UninitializedTensorMixin):
+            raise ValueError(
+                f"{argument}[{index}] was uninitialized; it must have memory: run its lazy module "
+                f"once first."
+            )
         check_dense_real(tensor, f"{argument}[{index}]")
         if tensor.is_meta:
             raise ValueError(f"{argument}[{index}] was a meta tensor; it must have memory.")

@@ -23,6 +23,7 @@ _MARGIN = 24
 _POINTS = 2000
 _LEVEL_GRID = 120
 _DPI = 100
+_MANY = 40  # values, from which on a curve's extremes may lie outside of its panel
 _INK, _REAL, _FAKE, _FAINT = "#222222", "#2a6f97", "#d1495b", "#b8c4cc"
 
 
@@ -122,7 +123,8 @@ def _curves_figure(records: list[Record], title: str) -> Any:
             axes.legend(loc="best", frameon=False)
         if len(panel.names) > 1:
             axes.legend(loc="best", frameon=False)
-        axes.set_ylabel(panel.label)
+        _leave_outliers_out(axes, [r[name] for name in panel.names for r in records])
+        axes.set_ylabel(panel.label, fontsize=9)
         axes.grid(color=_FAINT, linewidth=0.5, alpha=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
@@ -142,6 +144,14 @@ def _curve(axes: Any, records: list[Record], name: str, color: str) -> None:
     starts = (ends - window).clamp(min=0)
     means = (sums[ends] - sums[starts]) / (ends - starts)
     axes.plot(steps, means.numpy(), color=color, linewidth=1.6, label=name.replace("_", " "))
+
+
+def _leave_outliers_out(axes: Any, values: list[float]) -> None:
+    """Keeps the first steps' extremes from flattening all that follows."""
+    if len(values) >= _MANY:
+        low, high = torch.tensor(values).quantile(torch.tensor([0.02, 0.98])).tolist()
+        edge = 0.15 * (high - low) or 1.0
+        axes.set_ylim(low - edge, high + edge)
 
 
 def _figure(width: float, height: float, layout: str = "constrained") -> Any:

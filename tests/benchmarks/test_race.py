@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import fastwgan._cpu as _cpu
 from benchmarks import machine
 from benchmarks.machine import OthersWatch
 from benchmarks.memory import peak_bytes
 from benchmarks.race import Race, rounds_for, speedup
 from benchmarks.roofline import Roofline, Work
-from fastwgan import _cpu
 from tests.benchmarks.fakes import Fake, FakeClock
 
 Log = list[tuple[str, str, int]]

@@ -174,6 +174,19 @@ def test_a_wrong_argument_is_one_sentence_and_writes_nothing(
     assert os.listdir(tmp_path) == []
 
 
+def test_a_missing_progress_bar_is_one_sentence_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert _failure(capsys) == (
+        2,
+        "fastwgan train: the progress bar needs rich, which isn't installed: "
+        "run `pip install 'fastwgan[train]'`.",
+    )
+    assert os.listdir(tmp_path) == []
+
+
 def test_resuming_elsewhere_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 // One RMSprop step for every parameter, with clipping in the same pass (torch.optim.RMSprop's
 // arithmetic, Hinton's lecture 6e with torch's centered and momentum forms).
 //
-//   g = (maximize ? -gradient : gradient) + weight_decay * parameter
+//   g = maximize ? -gradient : gradient
+//   weight_decay != 0: g += weight_decay * parameter
 //   square_average = alpha * square_average + (1 - alpha) * g^2
 //   centered: gradient_average += (1 - alpha) * (g - gradient_average)
 //   d = g / (sqrt(square_average [- gradient_average^2]) + epsilon)
@@ -10,7 +11,8 @@
 //
 // Each of the pointer arrays is [count]; tensor i of each has sizes[i] elements and none overlap.
 // momentum_buffers may be null when momentum is 0, gradient_averages when not centered. weight_clip
-// is infinity for no clipping; NaN stays NaN. Any number of threads gives the same result.
+// is above zero, infinity for no clipping; NaN stays NaN. Any number of threads gives the same
+// result.
 #pragma once
 
 #include <stdint.h>

@@ -185,7 +185,7 @@ def _output_sizes(dims: int, input: Tensor, output_size: Any) -> list[int] | Non
     filled = [
         own if size is None else size for size, own in zip(sizes, input.shape[2:], strict=True)
     ]
-    return filled if are_numbers(filled) else None
+    return filled if are_numbers(filled) and min(filled) >= 0 else None
 
 
 _AVERAGES = {

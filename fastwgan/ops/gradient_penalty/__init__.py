@@ -29,8 +29,9 @@ def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
             k batch / groups to (k + 1) batch / groups share alpha[k].
 
     Returns:
-        A new tensor as real, in channels-last memory where both are. Half precision is computed in
-        float32 and rounded once. Differentiable in real and fake to any order; alpha is a constant.
+        A new tensor as real, contiguous, or channels-last where both are. Half precision is
+        computed in float32 and rounded once. Differentiable in real and fake to any order; alpha
+        is a constant.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together.

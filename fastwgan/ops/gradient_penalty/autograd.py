@@ -18,14 +18,12 @@ BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 def run_interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """alpha real + (1 - alpha) fake on the backend that takes these tensors."""
     backend = BACKENDS[backends.select("gradient_penalty", (real, fake, alpha))]
-    if not _is_channels_last(real) or not _is_channels_last(fake):
-        interpolates: Tensor = backend.interpolate(real, fake, alpha)
+    if not are_channels_last(real, fake):
+        interpolates: Tensor = backend.interpolate(real, fake, alpha).contiguous()
         return interpolates
     # Sample by sample in memory order, so that the critic gets the layout it would have got.
-    to_last = (0, *range(2, real.dim()), 1)
-    back = (0, real.dim() - 1, *range(1, real.dim() - 1))
-    interpolates = backend.interpolate(real.permute(to_last), fake.permute(to_last), alpha)
-    return interpolates.permute(back)
+    interpolates = backend.interpolate(real.movedim(1, -1), fake.movedim(1, -1), alpha)
+    return interpolates.movedim(-1, 1)
 
 
 def run_norm_penalty(
@@ -120,8 +118,11 @@ class ScaledCotangent(Function):
         return by_g, by_gradient.to(gradient.dtype), None, None, None, None
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
-    """True for a dense batch of images or volumes whose channels are its innermost dimension."""
-    if tensor.is_contiguous() or tensor.dim() not in (4, 5):
-        return False
-    return tensor.movedim(1, -1).is_contiguous()
+def are_channels_last(*tensors: Tensor) -> bool:
+    """True for dense batches of images or volumes whose channels are the innermost dimension."""
+    return all(
+        tensor.dim() in (4, 5)
+        and not tensor.is_contiguous()
+        and tensor.movedim(1, -1).is_contiguous()
+        for tensor in tensors
+    )

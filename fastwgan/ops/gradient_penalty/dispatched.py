@@ -13,6 +13,7 @@ from torch import Tensor
 from fastwgan.ops._library import LIBRARY
 from fastwgan.ops.gradient_penalty import reference
 from fastwgan.ops.gradient_penalty.autograd import (
+    are_channels_last,
     interpolate_gradients,
     run_interpolate,
     run_norm_penalty,
@@ -26,7 +27,10 @@ LIBRARY.define(
 
 
 def _interpolate_fake(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    return torch.empty_like(real)
+    if not are_channels_last(real, fake):
+        return real.new_empty(real.shape)
+    batch, channels, *space = real.shape
+    return real.new_empty([batch, *space, channels]).movedim(-1, 1)
 
 
 def _interpolate_setup(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:

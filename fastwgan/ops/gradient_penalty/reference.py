@@ -35,7 +35,9 @@ def norm_penalty(
     norms, directions = polar(wide)
     value, slope, _ = phi(norms, kind, target)
     share = weight / gradient.shape[0] if gradient.shape[0] else weight
-    cotangent = share * slope[:, None] * directions
+    # The smooth kinds need no direction, which has no derivative where the norm is zero.
+    smooth = kind in _SQUARE
+    cotangent = 2 * share * wide if smooth else share * slope[:, None] * directions
     return weight * value.mean(), norms, cotangent
 
 
@@ -55,7 +57,7 @@ def polar(gradient: Tensor) -> tuple[Tensor, Tensor]:
     is_zero = squares == 0
     # sqrt has no finite derivative at 0: the zero rows are kept out of it, not masked after it.
     lengths = torch.where(is_zero, 0, torch.where(is_zero, 1, squares).sqrt())
-    directions = scaled / torch.where(is_zero, 1, lengths)
+    directions = torch.where(is_zero, 0, scaled / torch.where(is_zero, 1, lengths))
     return (lengths * scale).squeeze(1), directions
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from fastwgan import backends
-from fastwgan.ops._checks import all_plain, check_writable
+from fastwgan.ops._checks import all_plain
 from fastwgan.ops._library import LIBRARY, is_exact
 from fastwgan.ops.rmsprop import native, reference
+from fastwgan.ops.rmsprop._checks import check_lists
 
 __all__ = ["BACKENDS", "rmsprop_"]
 
@@ -68,7 +69,7 @@ def rmsprop_(
     exact = all(map(is_exact, lists))
     plain = exact and all_plain(parameters)
     if not plain:
-        check_writable(parameters, "parameters")
+        check_lists(*lists)
     numbers = (lr, alpha, eps, weight_decay, momentum, maximize, weight_clip)
     if exact:
         alike = parameters[:1] if plain else parameters

@@ -36,7 +36,8 @@ def rmsprop_(
             square_average.addcmul_(gradient, gradient, value=1 - alpha)
             variance = square_average
             if gradient_averages:
-                mean = gradient_averages[i].lerp_(gradient, 1 - alpha)
+                mean = gradient_averages[i]
+                mean.lerp_(gradient.to(mean.dtype), 1 - alpha)
                 variance = square_average.addcmul(mean, mean, value=-1)
             direction = gradient / (variance.sqrt() + eps)
             if momentum_buffers:

@@ -16,6 +16,7 @@ from fastwgan.ops.spectral_norm.autograd import (
 )
 from fastwgan.ops.spectral_norm.reference import matrix_sizes, vector_dtype
 
+_is_neg = Tensor.is_neg
 _requires_grad = Tensor.requires_grad.__get__  # type: ignore[attr-defined]
 
 __all__ = ["BACKENDS", "matrix_sizes", "spectral_norm", "vector_dtype"]
@@ -63,7 +64,8 @@ def spectral_norm(
 
     Source: Miyato et al. 2018, https://arxiv.org/abs/1802.05957, algorithm 1.
     """
-    direct = is_direct([*weights, *u, *v])
+    # A lazily negated tensor's memory holds the wrong sign; the library resolves it.
+    direct = is_direct([*weights, *u, *v]) and not any(map(_is_neg, weights))
     key = _checks.key_of(weights, u, v, dims, (n_power_iterations, eps, first)) if direct else None
     if key is None or not _checks.passed(key):
         _checks.check(weights, u, v, dims, n_power_iterations, eps, first)

@@ -16,7 +16,6 @@ from fastwgan.ops.spectral_norm.reference import matrix_sizes, vector_dtype
 
 # Getters that map() calls without a frame of Python; mypy sees plain attributes.
 _size = Tensor.size
-_numel = Tensor.numel
 _is_contiguous = Tensor.is_contiguous
 _dtype = Tensor.dtype.__get__  # type: ignore[attr-defined]
 _is_cpu = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
@@ -40,8 +39,7 @@ def key_of(
         len(u),
         settings,
         tuple(dims),
-        *map(_size, weights),
-        *map(_numel, vectors),
+        *map(_size, tensors),
         *map(_dtype, tensors),
         *map(_layout, weights),
     )

@@ -21,6 +21,10 @@ from fastwgan.ops.spectral_norm.reference import matrix_sizes
 BACKENDS: dict[str, Any] = {"reference": reference, "cpu": native}
 
 Gradients = list[Tensor | None]
+_is_neg = Tensor.is_neg
+# The gradients of autograd.grad(..., is_grads_batched=True): of exact type, without memory.
+_is_batched = torch._C._functorch.is_legacy_batchedtensor
+
 # Arguments of SpectralNorm.apply before the weights, and of SpectralNormBackward.apply before the
 # tensors: autograd wants a None for each.
 _SETTINGS = 6
@@ -128,7 +132,7 @@ class SpectralNormBackward(Function):
 
 def is_transformed() -> bool:
     """True inside torch.func's transforms, which take plain torch but no operation of ours."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def weight_gradients(
@@ -173,9 +177,9 @@ def _differentiable(
     dims: list[int],
     grad_sigma: Tensor | None,
 ) -> Sequence[Tensor]:
-    if not is_direct(grads):
-        if is_transformed():
-            return reference.backward(grads, normalised, sigma, vectors, dims, grad_sigma)
+    if is_transformed() or any(map(_is_batched, grads)):
+        return reference.backward(grads, normalised, sigma, vectors, dims, grad_sigma)
+    if not is_direct(grads) or any(map(_is_neg, grads)):
         gradients: list[Tensor] = torch.ops.fastwgan.spectral_norm_backward(
             grads, normalised, sigma, vectors, dims, grad_sigma
         )
