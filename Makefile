@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := pyproject.toml setup.py constraints.txt \
   $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.md' \))
 
-.PHONY: train test lint bench sanitize clean
+.PHONY: train test lint bench readme-table sanitize clean
 
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
@@ -21,7 +21,11 @@ lint: $(VENV)/.test
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.cpp')
 
 bench: $(VENV)/.test
-	$(BIN)/pytest benchmarks/ --benchmark-only
+	@mkdir -p .benchmarks
+	$(BIN)/pytest benchmarks/ --benchmark-only --benchmark-json=.benchmarks/last.json
+
+readme-table: bench
+	$(BIN)/python -m benchmarks.readme_table
 
 sanitize: $(VENV)/.test
 	PYTHON=$(abspath $(BIN)/python) bash scripts/sanitize.sh

@@ -22,7 +22,7 @@ from benchmarks.memory import peak_bytes
 from benchmarks.race import Contestant, Race, RunCase, rounds_for, speedup
 from benchmarks.readme_table import machine_line
 from benchmarks.report import CaseResult, PeerResult, footnotes, table
-from benchmarks.roofline import Roofline, Work, measure_roofline
+from benchmarks.roofline import Roofline, Work, measure_roofline_apart
 
 # Enough for power iterations to converge to rounding on weights whose second singular value is a
 # third of the first: the error shrinks ninefold a round.
@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def roofline(pytestconfig: pytest.Config) -> Roofline:
-    pytestconfig.stash[_ROOFLINE] = measure_roofline()
+    pytestconfig.stash[_ROOFLINE] = measure_roofline_apart(torch.get_num_threads())
     return pytestconfig.stash[_ROOFLINE]
 
 

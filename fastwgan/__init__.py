@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch as _torch  # noqa: F401
 
 try:
-    import fastwgan._cpu as _cpu
+    import fastwgan._cpu  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "fastwgan._cpu":
         raise
@@ -22,7 +22,7 @@ from importlib.metadata import version as _version
 
 from fastwgan import backends, optim, parametrizations
 from fastwgan.backends import use_backend
-from fastwgan.optim import clip_after_step, clip_weights_
+from fastwgan.clipping import clip_after_step, clip_weights_
 from fastwgan.penalty import gradient_penalty
 from fastwgan.spectral import SpectralNorm, remove_spectral_norm, spectral_norm
 

@@ -153,9 +153,7 @@ def checked_weight(module: nn.Module, name: str, dim: int) -> nn.Parameter:
         TypeError: it is sparse or not of a floating or complex dtype.
     """
     if is_normalised(module, name):
-        raise RuntimeError(
-            f"Cannot register two spectral_norm hooks on the same parameter {name}"
-        )
+        raise RuntimeError(f"Cannot register two spectral_norm hooks on the same parameter {name}")
     weight = module._parameters[name]
     if weight is None:
         raise ValueError(f"`SpectralNorm` cannot be applied as parameter `{name}` is None")

@@ -93,7 +93,8 @@ class CachedPlan(Plan):
         for children, key, child in self._steps:
             if children.get(key) is not child:
                 return False
-        return not any([hook.removed for hook in self.hooks])
+        # A list, which costs half of what a generator does.
+        return True not in [hook.removed for hook in self.hooks]
 
 
 def _steps(root: nn.Module, name: str) -> list[_Step]:
@@ -107,4 +108,3 @@ def _steps(root: nn.Module, name: str) -> list[_Step]:
         parent = children.get(key)
         steps.append((children, key, parent))
     return steps
-

@@ -95,10 +95,10 @@ class ConvertKeepingVectorsWide(_Replacement):
 
 
 class DeepCopyWithoutGraph(_Replacement):
-    """`module.__deepcopy__`: after a forward the normalised weight carries a graph, which
-    `copy.deepcopy` refuses to copy; the copy gets its values.
+    """`module.__deepcopy__`: the copy gets the values of the normalised weights alone.
 
-    `names_of` names the weights.
+    After a forward they carry a graph, which `copy.deepcopy` refuses to copy. `names_of` names
+    them.
     """
 
     def __call__(self, memo: dict[int, Any]) -> nn.Module:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 import fastwgan
-from fastwgan import _cpu, backends
+import fastwgan._cpu as _cpu
+from fastwgan import backends
 from fastwgan.ops import gradient_penalty, rmsprop, spectral_norm, weight_clip
 
-_GREEN, _RED, _DIM, _END = "\033[32m", "\033[31m", "\033[2m", "\033[0m"
+_GREEN, _RED, _END = "\033[32m", "\033[31m", "\033[0m"
 # Of the largest entry: the kernels and torch add up a few thousand float32 terms in other orders.
 _TOLERANCE = 1e-5
 
@@ -64,7 +65,8 @@ def openmp_runtime() -> str:
     if not maps.exists():
         return "not known on this system"
     paths = {line.split()[-1] for line in maps.read_text().splitlines() if "omp" in line}
-    libraries = sorted(p for p in paths if Path(p).name.startswith(("libgomp", "libomp", "libiomp")))
+    runtimes = ("libgomp", "libomp", "libiomp")
+    libraries = sorted(path for path in paths if Path(path).name.startswith(runtimes))
     return ", ".join(libraries) or "none loaded"
 
 

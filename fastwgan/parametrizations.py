@@ -158,9 +158,7 @@ class _HookFormLoader:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __call__(
-        self, module: nn.Module, state_dict: StateDict, prefix: str, *args: Any
-    ) -> None:
+    def __call__(self, module: nn.Module, state_dict: StateDict, prefix: str, *args: Any) -> None:
         if not parametrize.is_parametrized(module, self.name):
             return
         for index, part in enumerate(module.parametrizations[self.name]):  # type: ignore[index]

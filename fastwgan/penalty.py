@@ -73,19 +73,32 @@ def gradient_penalty(
     Raises:
         TypeError: an argument, or what the critic returned, is of a wrong type.
         ValueError: a wrong value, shape or device; or scores without a gradient at the points.
+        RuntimeError: called inside a transform of torch.func.
 
     Running statistics, vectors of spectral norm and random generators move as by one call of the
     critic. Nothing else is changed: neither weights, nor training flags, nor an existing `.grad`.
 
     Cost: on piecewise-linear critics (linear and convolution layers, ReLU, LeakyReLU, dropout,
-    pooling) four products a layer, forward and backward together, and no memory for the forward's
-    activations after the call; other operations add what autograd's double backward takes for them.
+    pooling) four products a layer, forward and backward together, where autograd alone takes six;
+    other operations add what autograd's double backward takes for them.
 
     Source: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, equation 3 ("wgan-gp"); Petzka
     et al. 2018, https://arxiv.org/abs/1709.08894, equation 8 ("wgan-lp"); Mescheder et al. 2018,
     https://arxiv.org/abs/1801.04406, equation 9 ("r1", "r2", there with a ½); Kodali et al. 2017,
     https://arxiv.org/abs/1705.07215 ("dragan").
     """
+    if torch.compiler.is_compiling():
+        return _outside_compilers(  # type: ignore[no-any-return]
+            critic,
+            real,
+            fake,
+            kind=kind,
+            weight=weight,
+            target=target,
+            alpha=alpha,
+            groups=groups,
+            generator=generator,
+        )
     arguments = penalty_arguments.check(
         critic,
         real,
@@ -97,15 +110,26 @@ def gradient_penalty(
         groups=groups,
         generator=generator,
     )
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise RuntimeError(
+            "gradient_penalty was called inside a torch.func transform; it must be called outside "
+            "of them: take its gradient by backward() or torch.autograd.grad."
+        )
     recording = torch.is_grad_enabled()
     # Inference mode could not be differentiated in at all; outside of it, no_grad does the same.
-    with torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext():
-        with torch.set_grad_enabled(recording):
-            return _penalty(critic, arguments, recording)
+    inferring = torch.is_inference_mode_enabled()
+    outside = torch.inference_mode(False) if inferring else nullcontext()
+    with outside, torch.set_grad_enabled(recording):
+        return _penalty(critic, arguments, recording)
+
+
+# Compilers cannot follow a gradient taken inside a function: they leave their graph for the call.
+_outside_compilers = torch.compiler.disable(gradient_penalty)
 
 
 def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording: bool) -> Tensor:
     points = penalty_points.points(arguments)
+    flows = points.requires_grad
     at = input_gradient(critic, points, differentiable=recording)
     rows = at.gradient.reshape(arguments.rows, -1)
     penalty, _ = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
@@ -117,7 +141,7 @@ def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording
         for node in at.behind_scores
         if hasattr(node, "variable") and node not in behind
     ]
-    if points.grad_fn is not None and at.points not in behind:
+    if flows and at.points not in behind:
         without.append(points)
     return WithZeros.apply(penalty, *without) if without else penalty
 

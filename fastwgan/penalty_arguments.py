@@ -71,8 +71,9 @@ def check(
 def _check_samples(name: str, samples: Any) -> None:
     if not isinstance(samples, Tensor):
         raise TypeError(f"{name} was {_type(samples)}; it must be a torch.Tensor.")
-    if samples.layout != torch.strided:
-        raise TypeError(f"{name} was a {samples.layout} tensor; it must be dense.")
+    if samples.is_nested or samples.layout != torch.strided:
+        layout = "nested" if samples.is_nested else samples.layout
+        raise TypeError(f"{name} was a {layout} tensor; it must be dense.")
     if samples.dtype not in _DTYPES:
         raise TypeError(
             f"{name} was {samples.dtype}; it must be of a real floating-point dtype: "
@@ -105,8 +106,9 @@ def _check_fake(fake: Any, real: Tensor, kind: str) -> None:
     if fake.dtype != real.dtype:
         raise TypeError(f"fake was {fake.dtype}; it must be of the dtype of real, {real.dtype}.")
     if fake.device != real.device:
-        raise ValueError(f"fake was on {fake.device}; it must be on the device of real, "
-                         f"{real.device}.")
+        raise ValueError(
+            f"fake was on {fake.device}; it must be on the device of real, {real.device}."
+        )
 
 
 def _check_groups(groups: Any, real: Tensor) -> None:
@@ -121,7 +123,10 @@ def _check_groups(groups: Any, real: Tensor) -> None:
 def _number(name: str, value: Any) -> float:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} was {_type(value)}; it must be a number.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of an int beyond the range of floats
+        number = math.inf
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"{name} was {value}; it must be finite and not negative.")
     return number
@@ -160,7 +165,9 @@ def _alpha(alpha: Any, real: Tensor, kind: str, groups: int) -> Tensor | None:
             f"alpha had shape {tuple(alpha.shape)}; it must be {tuple(shape)}, or that followed by "
             f"ones."
         )
-    return alpha.reshape(shape).to(wide_dtype(real.dtype))
+    # Autograd refuses to save tensors made in inference mode, but saves their clones.
+    usable = alpha.clone() if alpha.is_inference() else alpha
+    return usable.reshape(shape).to(wide_dtype(real.dtype))
 
 
 def drawn_shape(kind: str, real: Tensor, groups: int) -> torch.Size:

@@ -12,11 +12,11 @@ from fastwgan.penalty_arguments import Arguments, drawn_shape
 def points(arguments: Arguments) -> Tensor:
     """The points [batch, *sample], in memory of their own and differentiable in the samples."""
     real, fake = arguments.real, arguments.fake
-    if arguments.kind == "r1" or fake is None and arguments.kind != "dragan":
+    if arguments.kind == "r1":
         return real.clone()
     if arguments.kind == "dragan":
         return perturbed(real, draws(arguments))
-    assert fake is not None
+    assert fake is not None  # the check asks for it
     if arguments.kind == "r2":
         return fake.clone()
     return interpolate(real, fake, draws(arguments))

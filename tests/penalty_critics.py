@@ -101,6 +101,34 @@ class Cube(torch.autograd.Function):
         return 3 * ctx.saved_tensors[0] ** 2 * g
 
 
+class Sign(torch.autograd.Function):
+    """Straight through, times a constant: its gradient's own gradient with respect to x is None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sign()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return Straight.apply(g, ctx.saved_tensors[0])  # type: ignore[no-any-return]
+
+
+class Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor) -> Tensor:
+        return 0.5 * g
+
+    @staticmethod
+    def backward(ctx: Any, t: Tensor) -> tuple[Tensor, None]:
+        return 0.5 * t, None
+
+
+def _normalised_by_layers(critic: Any, x: Tensor) -> Tensor:
+    bias = critic.bias(x.new_ones(2))
+    return critic.last(F.layer_norm(critic.first(x), (9,), None, bias))  # type: ignore[no-any-return]
+
+
 def _with_unused() -> nn.Module:
     critic = Function(
         lambda c, x: c.last(F.relu(c.first(x))), first=nn.Linear(6, 9), last=nn.Linear(9, 1)
@@ -186,6 +214,21 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "instance norm": (lambda: dcgan(lambda n: nn.InstanceNorm2d(n, affine=True)), IMAGE),
     "group norm": (lambda: dcgan(lambda n: nn.GroupNorm(2, n)), IMAGE),
     "layer norm": (lambda: mlp(lambda: nn.LayerNorm(9), nn.ReLU), VECTOR),
+    "layer norm of images": (lambda: dcgan(lambda n: nn.LayerNorm([n, 2, 2])), IMAGE),
+    "layer norm with a computed bias": (
+        lambda: Function(
+            _normalised_by_layers, first=nn.Linear(6, 9), bias=nn.Linear(2, 9), last=nn.Linear(9, 1)
+        ),
+        VECTOR,
+    ),
+    "function without a second derivative": (
+        lambda: Function(
+            lambda c, x: c.last(Sign.apply(c.first(x)) + c.first(x)),
+            first=nn.Linear(6, 9),
+            last=nn.Linear(9, 1),
+        ),
+        VECTOR,
+    ),
     "batch norm of vectors": (lambda: mlp(lambda: nn.BatchNorm1d(9), nn.ReLU), VECTOR),
     "torch spectral norm, hooks": (lambda: _each_convolution(nn.utils.spectral_norm), IMAGE),
     "torch spectral norm": (lambda: _each_convolution(parametrizations.spectral_norm), IMAGE),
@@ -245,7 +288,9 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         IMAGE,
     ),
     "conv1d": (
-        lambda: nn.Sequential(nn.Conv1d(5, 4, 3), nn.LeakyReLU(), nn.MaxPool1d(2), nn.Conv1d(4, 1, 2)),
+        lambda: nn.Sequential(
+            nn.Conv1d(5, 4, 3), nn.LeakyReLU(), nn.MaxPool1d(2), nn.Conv1d(4, 1, 2)
+        ),
         SEQUENCE,
     ),
     "conv3d": (
@@ -256,7 +301,10 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "grouped and dilated": (
         lambda: nn.Sequential(
-            nn.Conv2d(3, 6, 3, dilation=2, groups=3), nn.Dropout2d(0.3), nn.ReLU(), nn.Conv2d(6, 1, 4)
+            nn.Conv2d(3, 6, 3, dilation=2, groups=3),
+            nn.Dropout2d(0.3),
+            nn.ReLU(),
+            nn.Conv2d(6, 1, 4),
         ),
         IMAGE,
     ),
@@ -265,7 +313,11 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         SEQUENCE,
     ),
     "gru": (
-        lambda: Function(lambda c, x: c.last(c.gru(x)[0][:, -1]), gru=nn.GRU(6, 4, batch_first=True), last=nn.Linear(4, 1)),
+        lambda: Function(
+            lambda c, x: c.last(c.gru(x)[0][:, -1]),
+            gru=nn.GRU(6, 4, batch_first=True),
+            last=nn.Linear(4, 1),
+        ),
         SEQUENCE,
     ),
     "minibatch deviation": (
@@ -288,7 +340,9 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "checkpointed": (
         lambda: Function(
             _checkpointed,
-            body=nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.3), nn.Linear(9, 9), nn.ReLU()),
+            body=nn.Sequential(
+                nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.3), nn.Linear(9, 9), nn.ReLU()
+            ),
             last=nn.Linear(9, 1),
         ),
         VECTOR,
@@ -296,7 +350,9 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "checkpointed convolutions": (
         lambda: Function(
             lambda c, x: checkpoint(c.body, x, use_reentrant=False).sum((1, 2, 3)),
-            body=nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.AvgPool2d(2), nn.Conv2d(4, 2, 2)),
+            body=nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.AvgPool2d(2), nn.Conv2d(4, 2, 2)
+            ),
         ),
         IMAGE,
     ),
@@ -307,7 +363,11 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         VECTOR,
     ),
     "custom function": (
-        lambda: Function(lambda c, x: c.last(Cube.apply(F.relu(c.first(x)))), first=nn.Linear(6, 9), last=nn.Linear(9, 1)),
+        lambda: Function(
+            lambda c, x: c.last(Cube.apply(F.relu(c.first(x)))),
+            first=nn.Linear(6, 9),
+            last=nn.Linear(9, 1),
+        ),
         VECTOR,
     ),
     "spectrum": (
@@ -328,7 +388,9 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 RANDOM = ("dropout", "rrelu", "grouped", "checkpointed")
 
 
-def make(name: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[nn.Module, tuple[int, ...]]:
+def make(
+    name: str, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> tuple[nn.Module, tuple[int, ...]]:
     """The critic, its weights large enough that gradients have norms around 1."""
     torch.manual_seed(seed)
     factory, shape = CRITICS[name]

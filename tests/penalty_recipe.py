@@ -14,6 +14,12 @@ from tests.compare import assert_gradients_match, assert_matches
 KINDS = ("wgan-gp", "wgan-lp", "r1", "r2", "dragan")
 
 
+def samples(*shape: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Real and fake, [5, 6] unless said otherwise."""
+    real, fake = torch.randn(2, *(shape or (5, 6)), dtype=torch.float64).to(dtype).unbind(0)
+    return real, fake
+
+
 class Outcome(NamedTuple):
     """What one penalty and its backward left behind."""
 
@@ -115,7 +121,9 @@ def assert_as_the_recipe(
             for t in (real, fake)
         ]
         leaves = [p for p in model.parameters() if p.requires_grad]
-        sets.append((model, [*leaves, *(t for t in samples if t is not None and t.requires_grad)], samples))
+        sets.append(
+            (model, [*leaves, *(t for t in samples if t is not None and t.requires_grad)], samples)
+        )
     random = torch.get_rng_state()
     expected = run_plain(sets[1][0], sets[1][1], *sets[1][2], **options)
     torch.set_rng_state(random)
@@ -140,3 +148,13 @@ def assert_as_the_recipe(
 
 def _buffers(critic: nn.Module) -> dict[str, Tensor]:
     return {name: buffer.detach().clone() for name, buffer in critic.named_buffers()}
+
+
+def gradients_of(critic: nn.Module) -> list[Tensor | None]:
+    """Copies of the gradients accumulated in the parameters."""
+    return [None if p.grad is None else p.grad.clone() for p in critic.parameters()]
+
+
+def zeros_for_none(critic: nn.Module) -> list[Tensor]:
+    """The gradients, zeros where autograd gives none: what is expected for parameters reached."""
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in critic.parameters()]

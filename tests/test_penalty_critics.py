@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import fastwgan
 from fastwgan import backends
 from tests.penalty_critics import CRITICS, RANDOM, Function, dcgan, make, mlp
 from tests.penalty_recipe import KINDS, assert_as_the_recipe
 
 
-def _samples(shape: tuple[int, ...], batch: int = 5, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def _samples(
+    shape: tuple[int, ...], batch: int = 5, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
     torch.manual_seed(11)
     return [torch.randn(batch, *shape, dtype=torch.float64).to(dtype) for _ in range(2)]
 
@@ -38,7 +41,9 @@ def test_critic_in_single(name: str) -> None:
     same = any(word in name for word in RANDOM)
     dtype = torch.float32 if same else torch.float64
     alpha = torch.rand(5)
-    assert_as_the_recipe(critic, *_samples(shape, dtype=torch.float32), alpha=alpha, reference=dtype)
+    assert_as_the_recipe(
+        critic, *_samples(shape, dtype=torch.float32), alpha=alpha, reference=dtype
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,7 +100,6 @@ def test_layouts_of_samples_and_critic(layout: torch.memory_format) -> None:
 
 
 def test_seen_by_a_critic_are_the_layouts_it_was_given() -> None:
-    import fastwgan
 
     seen = []
 
@@ -136,7 +140,6 @@ def test_a_critic_with_zero_gradient() -> None:
     with torch.no_grad():
         critic[-1].weight.zero_()
     real, fake = _samples((6,))
-    import fastwgan
 
     for kind in KINDS:
         critic.zero_grad()
@@ -158,7 +161,6 @@ def test_training_on_the_reference_backend_is_the_same_training() -> None:
             optimizer = torch.optim.SGD(critic.parameters(), 0.01)
             for _ in range(5):
                 optimizer.zero_grad()
-                import fastwgan
 
                 real, fake = torch.randn(2, 4, 3, 8, 8).double().unbind(0)
                 fastwgan.gradient_penalty(critic, real, fake).backward()

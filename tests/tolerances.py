@@ -154,6 +154,23 @@ _PENALTY: dict[Key, Bound] = {
         summed(torch.float32, 256, condition=16),
         "as the value, through two passes more and norms that the critic's weights amplify",
     ),
+    ("penalty_autocast", torch.bfloat16, 0): Bound(
+        rounded(torch.bfloat16, 4),
+        "float32, but computed of bfloat16, beside the recipe under autocast: the same kernels, "
+        "with half-precision sums and products between them rounded in another order",
+    ),
+    ("penalty_autocast", torch.bfloat16, 1): Bound(
+        rounded(torch.bfloat16, 12), "as the value, over the three passes that lead to a gradient"
+    ),
+    **{
+        ("penalty_half", dtype, order): Bound(
+            rounded(dtype, 8 + 8 * order),
+            "a critic of three layers all in half precision: its weights, the points and each "
+            "layer's gradient are rounded, then each tangent",
+        )
+        for dtype in (torch.bfloat16, torch.float16)
+        for order in (0, 1)
+    },
 }
 
 # The rows below serve test_compare.py, which proves that the comparison itself fails when it must.

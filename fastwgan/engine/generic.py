@@ -4,6 +4,8 @@ Any critic can go it. The gradient is differentiable to any order, and what its 
 what the mathematics asks: a tangent and a weight gradient a layer.
 """
 
+# ruff: noqa: D102 - a Function's methods have their contract in the class
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,15 +36,17 @@ def input_gradient(
 
     Args:
         critic: Called once, with grad mode on, on a tensor of the values of `points`.
-        points: [batch, *sample]; memory of the caller's own, since the critic may write to it.
+        points: [batch, *sample], no leaf that requires grad, and in memory that nothing else
+            reads, since the critic may write to it. Becomes part of the graph.
         differentiable: Whether the gradient shall itself be differentiable, which keeps the graph.
 
     Raises:
         TypeError: the critic returned no tensor.
         ValueError: the critic's scores are not real, or have no gradient at the points.
     """
+    flows = points.requires_grad
     with torch.enable_grad():
-        rooted = points if points.grad_fn is not None else Root.apply(points, _anchor(points))
+        rooted = points if flows else Root.apply(points, _anchor(points))
         # Taken before the critic runs: an in-place operation on its input changes `grad_fn`.
         edge = get_gradient_edge(rooted)
         with Twins() if differentiable else nullcontext():
@@ -51,7 +55,7 @@ def input_gradient(
     behind = nodes_behind(scores.grad_fn, stop=edge.node)
     if edge.node not in behind:
         raise ValueError(_NO_GRADIENT)
-    trainable = points.grad_fn is not None or any(hasattr(node, "variable") for node in behind)
+    trainable = flows or any(hasattr(node, "variable") for node in behind)
     (gradient,) = torch.autograd.grad(
         scores,
         edge,

@@ -11,9 +11,9 @@ from torch.autograd.function import BackwardCFunction
 def nodes_behind(node: Any, stop: Any = None, *, surely: bool = False) -> dict[Any, None]:
     """Every node that a backward from `node` can come to, in a fixed order, `stop` itself included.
 
-    Nothing behind `stop` is visited. With `surely`, only what a gradient certainly comes to: nothing
-    behind nodes that pass none on to some of their inputs. Iterative: a critic's graph can be deeper
-    than the stack.
+    Nothing behind `stop` is visited. With `surely`, only what a gradient certainly comes to:
+    nothing behind nodes that pass none on to some of their inputs. Iterative: a critic's graph can
+    be deeper than the stack.
     """
     found: dict[Any, None] = {}
     pending = [] if node is None else [node]

@@ -54,9 +54,8 @@ def check_dense_real(tensor: Tensor, argument: str) -> None:
 
 
 def all_plain(tensors: Sequence[Tensor]) -> bool:
-    """True when `check_writable` would pass, found fast: all float32 or all float64, without gaps,
-    in CPU memory.
+    """True when all are float32 or all float64, without gaps, in CPU memory.
 
-    Only for tensors that `is_exact` let through.
+    `check_writable` would then pass; this is found out faster. Only for tensors that `is_exact` let through.
     """
     return _cpu.TensorTable(tensors).bits != 0

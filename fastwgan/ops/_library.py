@@ -16,7 +16,7 @@ from torch.nn import Parameter
 LIBRARY = torch.library.Library("fastwgan", "DEF")
 
 _EXACT = {Tensor, Parameter}
-_is_meta = Tensor.is_meta.__get__
+_is_meta = Tensor.is_meta.__get__  # type: ignore[attr-defined]
 
 
 def no_mode_active() -> bool:
@@ -31,7 +31,7 @@ def no_mode_active() -> bool:
 
 
 def is_exact(tensors: Iterable[Tensor]) -> bool:
-    """True when no mode is active and every tensor's type is Tensor or Parameter, not a subclass."""
+    """True when no mode is active and every tensor is exactly a Tensor or a Parameter."""
     return no_mode_active() and _EXACT.issuperset(map(type, tensors))
 
 

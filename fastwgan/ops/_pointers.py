@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from torch import Tensor
 
 _data_ptr = Tensor.data_ptr
 
 
-def table(values: Iterable[int]) -> tuple[array[int], int]:
-    """An int64 table and its address; the table must outlive the call that reads the address."""
+class Table(NamedTuple):
+    """An int64 table and its address; it must outlive the call that reads the address."""
+
+    entries: array[int]
+    address: int
+
+
+def table(values: Iterable[int]) -> Table:
+    """The values as an int64 table."""
     entries = array("q", values)
-    return entries, entries.buffer_info()[0]
+    return Table(entries, entries.buffer_info()[0])
 
 
-def pointers(tensors: Iterable[Tensor]) -> tuple[array[int], int]:
-    """The tensors' addresses as an int64 table, and the table's own address."""
+def pointers(tensors: Iterable[Tensor]) -> Table:
+    """The tensors' addresses as an int64 table."""
     return table(map(_data_ptr, tensors))

@@ -94,7 +94,7 @@ class TrainConfig:
             raise ConfigError("method", f"was {method!r}; it must be one of {', '.join(METHODS)}.")
         if data not in DATASETS:
             raise ConfigError("data", f"was {data!r}; it must be one of {', '.join(DATASETS)}.")
-        settings = dict(defaults.COMMON) | {"threads": torch.get_num_threads()}
+        settings = {"threads": torch.get_num_threads()} | defaults.COMMON
         settings |= (
             defaults.OF_METHOD[method]
             | defaults.OF_DATA[data]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 
 from fastwgan.engine.twins import TWINS, Twins
 from tests.compare import assert_gradients_match, assert_matches
@@ -55,7 +57,11 @@ def _x(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 @pytest.mark.parametrize("name", EVERY)
 def test_twin_is_the_operation(name: str) -> None:
     for shape in ((4, 5), (7,), (), (2, 3, 4, 5), (0, 3)):
-        x = torch.tensor(0.7, dtype=torch.float64, requires_grad=True) if shape == () else _x(*shape)
+        x = (
+            torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+            if shape == ()
+            else _x(*shape)
+        )
         if x.numel():
             assert_twin(EVERY[name], [x], NODE)
         else:
@@ -244,7 +250,9 @@ def test_transforms_see_the_plain_operation() -> None:
     with Twins():
         by_grad = torch.func.grad(lambda t: F.leaky_relu(t, 0.2).square().sum())(x)
         with torch.autograd.forward_ad.dual_level():
-            dual = torch.autograd.forward_ad.make_dual(x.clone().requires_grad_(), torch.ones_like(x))
+            dual = torch.autograd.forward_ad.make_dual(
+                x.clone().requires_grad_(), torch.ones_like(x)
+            )
             tangent = torch.autograd.forward_ad.unpack_dual(F.relu(dual)).tangent
     slope = torch.where(x > 0, 1.0, 0.2 * torch.ones_like(x))
     assert_matches(by_grad, 2 * x * slope * slope, op="twins", order=1)
@@ -265,12 +273,12 @@ def test_errors_of_the_operation_stay_its_own() -> None:
 
 
 def test_every_twin_is_found_by_the_name_torch_calls_it() -> None:
-    from torch.overrides import TorchFunctionMode
-
     called = set()
 
     class Names(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             called.add(func)
             return func(*args, **(kwargs or {}))
 
@@ -278,7 +286,13 @@ def test_every_twin_is_found_by_the_name_torch_calls_it() -> None:
         for operation in EVERY.values():
             operation(_x())
     assert called >= {
-        F.relu, torch.relu, Tensor.relu, torch.relu_, Tensor.relu_, F.leaky_relu, F.leaky_relu_
+        F.relu,
+        torch.relu,
+        Tensor.relu,
+        torch.relu_,
+        Tensor.relu_,
+        F.leaky_relu,
+        F.leaky_relu_,
     }
     assert {f for f in TWINS if "relu" in f.__name__} <= called
 
@@ -286,7 +300,7 @@ def test_every_twin_is_found_by_the_name_torch_calls_it() -> None:
 def test_double_backward_of_an_mlp_does_no_more_than_the_mathematics() -> None:
     sizes = (6, 8, 9, 1)
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
     critic = nn.Sequential(*layers[:-1]).double()
     x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from fastwgan.engine.twins import Twins
 from tests.compare import assert_gradients_match, assert_matches
-from tests.engine.twin_cases import assert_twin, assert_used, count_penalty, derivatives
+from tests.engine.twin_cases import Count, assert_twin, assert_used, count_penalty, derivatives
 
 NODE = "ConvolutionBackward"
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -144,8 +144,12 @@ def test_modules_with_every_padding_mode(layer: Callable[[str], nn.Module], mode
     with Twins():
         twin = derivatives(lambda *_: module(x), parameters)
     for order, (got, want) in enumerate(zip(twin.orders, plain.orders, strict=False), 1):
-        filled = [torch.zeros_like(p) if g is None else g for g, p in zip(got, parameters, strict=True)]
-        wanted = [torch.zeros_like(p) if g is None else g for g, p in zip(want, parameters, strict=True)]
+        filled = [
+            torch.zeros_like(p) if g is None else g for g, p in zip(got, parameters, strict=True)
+        ]
+        wanted = [
+            torch.zeros_like(p) if g is None else g for g, p in zip(want, parameters, strict=True)
+        ]
         if any(bool(w.any()) for w in wanted):
             assert_gradients_match(filled, wanted, op="twins", order=min(order, 2))
 
@@ -313,8 +317,6 @@ def test_double_backward_does_no_more_than_the_mathematics(dims: int) -> None:
 
 
 def test_gradient_at_the_points_alone_costs_no_weight_gradient() -> None:
-    from tests.engine.twin_cases import Count
-
     critic = nn.Sequential(nn.Conv2d(3, 4, 3), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 3))
     x = torch.randn(2, 3, 6, 6, requires_grad=True)
     with Twins():
@@ -322,5 +324,4 @@ def test_gradient_at_the_points_alone_costs_no_weight_gradient() -> None:
     with Count() as count:
         torch.autograd.grad(scores.sum(), x, create_graph=True)
     assert count.calls["convolution_backward"] == 2
-    # torch's own asks for the weight's too only when it must: the masks are not both set
     assert count.calls["sum"] == 1  # the scores' own, none for a bias

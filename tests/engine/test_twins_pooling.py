@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 
 from fastwgan.engine.twins import TWINS, Twins
 from tests.compare import assert_gradients_match, assert_matches
@@ -56,7 +57,6 @@ POOLINGS: dict[str, tuple[int, Operation]] = {
     "adaptive max3": (3, lambda x: F.adaptive_max_pool3d(x, 2)),
     "adaptive max3 module": (3, nn.AdaptiveMaxPool3d(3)),
 }
-# One-dimensional average pooling has a minimal double backward under this name alone in torch.
 EXTENTS = (7, 6, 5)
 
 
@@ -237,8 +237,6 @@ def test_errors_of_the_operation_stay_its_own(call: Callable[[Tensor], Tensor]) 
 
 
 def test_every_twin_has_a_case() -> None:
-    from torch.overrides import TorchFunctionMode
-
     called = set()
 
     class Names(TorchFunctionMode):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -52,7 +53,7 @@ def assert_twin(
 ) -> None:
     """Twin and operation agree to 1e-12, and the twin ran, or for node None did not."""
     leaves = [t.detach().clone().requires_grad_(t.requires_grad) for t in inputs]
-    plain = derivatives(operation, [t for t in leaves], orders)
+    plain = derivatives(operation, leaves, orders)
     with Twins():
         value = operation(*leaves)
         assert_used(value, node)
@@ -101,8 +102,6 @@ class Count(TorchDispatchMode):
 
 def count_penalty(critic: Operation, points: Tensor, twins: bool) -> tuple[Counter[str], Any]:
     """Operations of the backward of |gradient|² through `critic`, and the points' gradients."""
-    from contextlib import nullcontext
-
     with Twins() if twins else nullcontext():
         scores = critic(points)
     (gradient,) = grad(scores.sum(), points, create_graph=True)

@@ -1,7 +1,7 @@
 """The kernels' C ABI driven from C++ under sanitizers, which see what no comparison of numbers can.
 
-ThreadSanitizer runs them over std::thread, since libgomp's barriers are invisible to it; Address-
-and UndefinedBehaviorSanitizer run them without OpenMP. The files in this folder are the driver.
+ThreadSanitizer runs them over std::thread; AddressSanitizer and UndefinedBehaviorSanitizer without
+OpenMP. The C++ files in this folder are the driver, and the faults that prove the tools awake.
 """
 
 from __future__ import annotations
@@ -10,58 +10,86 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from fastwgan import backends
+from tests.native.toolchain import ADDRESS, COMPILER, SANITIZERS, THREAD, Sanitizer, Toolchain
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-DRIVER = [HERE / f"{name}.cpp" for name in (
-    "driver", "elementwise", "penalty", "spectral", "pool", "hostile"
-)]
-NEEDS_PYTHON = {"bindings", "tensor_table", "pooled_tensors"}
-KERNELS = [p for p in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if p.stem not in NEEDS_PYTHON]
-FLAGS = [
-    "-std=c++17", "-O1", "-g1", "-fno-math-errno", "-pthread", f"-I{ROOT / 'csrc/include'}",
-    "-Wall", "-Wextra", "-Werror", "-Wno-psabi",
-]  # fmt: skip
-# Address space randomisation beyond this leaves no room for ThreadSanitizer's shadow memory.
-TSAN_RANDOM_BITS = 28
-
-COMPILER = shutil.which("g++") or shutil.which("c++")
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="uses the sanitizers of gcc on Linux"),
+    pytest.mark.skipif(sys.platform != "linux", reason="uses gcc's sanitizers on Linux"),
     pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here"),
 ]
 
-
-class Sanitizer(NamedTuple):
-    name: str
-    flags: list[str]
-
-
-THREAD = Sanitizer("tsan", ["-fsanitize=thread", "-DFASTWGAN_STD_THREAD"])
-ADDRESS = Sanitizer("asan-ubsan", ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"])
+# Address space randomisation beyond this leaves no room for ThreadSanitizer's shadow memory.
+RANDOM_BITS = Path("/proc/sys/vm/mmap_rnd_bits")
+MOST_RANDOM_BITS = 28
 
 
-class Programs:
-    """Compiles once a session, two files at a time."""
+@pytest.fixture(scope="session")
+def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
+    return Toolchain(tmp_path_factory.mktemp("native"))
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.objects: dict[tuple[Path, str], Path] = {}
 
-    def driver(self, sanitizer: Sanitizer) -> Path:
-        # The driver itself is left plain: the memory it hands over is watched all the same.
-        return self._linked("driver", [(s, []) for s in DRIVER] + self._of(KERNELS, sanitizer))
+def _run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(program), *arguments]
+    if RANDOM_BITS.exists() and int(RANDOM_BITS.read_text()) > MOST_RANDOM_BITS:
+        setarch = shutil.which("setarch")
+        assert setarch is not None
+        command = [setarch, os.uname().machine, "-R", *command]
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": ""}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
-    def faults(self, sanitizer: Sanitizer) -> Path:
-        return self._linked("faults", self._of([HERE / "faults.cpp"], sanitizer), sanitizer)
 
-    @staticmethod
-    def _of(sources: list[Path], sanitizer: Sanitizer) -> list[tuple[Path, list[str]]]:
-        return [(source, sanitizer.flags) for source in sources]
+def _assert_clean(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("instruction_set", backends.instruction_sets())
+@pytest.mark.parametrize("sanitizer", SANITIZERS, ids=lambda s: s.name)
+def test_every_kernel_is_clean(
+    toolchain: Toolchain, sanitizer: Sanitizer, instruction_set: str
+) -> None:
+    threads = ["1"] if sanitizer is ADDRESS else ["3"]
+    if sanitizer is THREAD and instruction_set == backends.instruction_sets()[0]:
+        threads = ["2", "4"]
+    done = _run(toolchain.driver(sanitizer), instruction_set, *threads)
+    _assert_clean(done)
+    checks = int(done.stdout.split()[0])
+    assert checks > 1_000_000
+
+
+def test_the_driver_knows_the_same_instruction_sets(toolchain: Toolchain) -> None:
+    done = _run(toolchain.driver(ADDRESS))
+    _assert_clean(done)
+    assert done.stdout.split() == backends.instruction_sets()
+
+
+@pytest.mark.parametrize(
+    ("sanitizer", "fault", "said"),
+    [
+        (THREAD, "race", "WARNING: ThreadSanitizer: data race"),
+        (ADDRESS, "overflow", "ERROR: AddressSanitizer: heap-buffer-overflow"),
+        (ADDRESS, "null-copy", "runtime error: null pointer passed as argument 2"),
+    ],
+    ids=["race", "overflow", "null-copy"],
+)
+def test_the_sanitizers_see_what_they_are_trusted_to_see(
+    toolchain: Toolchain, sanitizer: Sanitizer, fault: str, said: str
+) -> None:
+    done = _run(toolchain.faults(sanitizer), fault)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sanitizer", "program"), [(THREAD, "no-race"), (ADDRESS, "no-overflow")], ids=["tsan", "asan"]
+)
+def test_they_say_nothing_of_right_programs(
+    toolchain: Toolchain, sanitizer: Sanitizer, program: str
+) -> None:
+    _assert_clean(_run(toolchain.faults(sanitizer), program))

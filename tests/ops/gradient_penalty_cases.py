@@ -1,4 +1,4 @@
-"""Inputs and the float64 truth of the gradient penalty's arithmetic, by other means than torch's."""
+"""Inputs and the float64 truth of the penalty's arithmetic, by other means than torch's."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def true_norm_penalty(
         excess = norm - target
         if kind == "wgan-lp" and excess < 0:
             excess = 0.0
-        slope, value = (2 * norm, norm * norm) if kind in ("r1", "r2") else (2 * excess, excess * excess)
+        slope, value = (
+            (2 * norm, norm * norm) if kind in ("r1", "r2") else (2 * excess, excess * excess)
+        )
         norms.append(norm)
         values.append(value)
         share = weight / len(table) * slope

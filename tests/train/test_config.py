@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import pytest
-import torch
 
 from fastwgan.train import ConfigError, TrainConfig
 from fastwgan.train.config import DATASETS, METHODS
@@ -80,5 +79,6 @@ def test_settings_from_a_file_are_complete_and_known() -> None:
         TrainConfig.from_dict(values)
 
 
-def test_threads_are_torchs_by_default() -> None:
-    assert TrainConfig.for_method("wgan", "digits").threads == torch.get_num_threads()
+def test_networks_too_small_to_share_take_one_thread(threads: int) -> None:
+    found = {name: TrainConfig.for_method("wgan", name).threads for name in DATASETS}
+    assert found == dict.fromkeys(DATASETS, 1) | {"mnist": threads}

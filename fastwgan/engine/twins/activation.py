@@ -1,5 +1,7 @@
 """ReLU and LeakyReLU, out of place and in place, under each of their names."""
 
+# ruff: noqa: D102 - these methods have their contract in the protocol
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -69,9 +71,7 @@ def relu_(input: Any, **other: Any) -> Any:
     return PiecewiseLinear.apply(input, Relu(True), True)
 
 
-def leaky_relu(
-    input: Any, negative_slope: Any = 0.01, inplace: bool = False, **other: Any
-) -> Any:
+def leaky_relu(input: Any, negative_slope: Any = 0.01, inplace: bool = False, **other: Any) -> Any:
     """Twin of F.leaky_relu."""
     if inplace:
         return leaky_relu_(input, negative_slope, **other)

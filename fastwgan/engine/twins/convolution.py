@@ -7,6 +7,8 @@ double backward computes the second weight gradient as a convolution over the ba
 carries zeros back through the forward convolution.
 """
 
+# ruff: noqa: D102 - a Function's methods have their contract in the class
+
 from __future__ import annotations
 
 from typing import Any
@@ -60,9 +62,7 @@ class InputGradient(Function):
         return geometry.input_gradient(g, weight, input_shape)
 
     @staticmethod
-    def backward(
-        ctx: Any, t: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, t: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
         if t is None:
             return None, None, None, None
         g, weight = ctx.saved_tensors
@@ -88,9 +88,7 @@ class WeightGradient(Function):
         return geometry.weight_gradient(g, x, weight_shape)
 
     @staticmethod
-    def backward(
-        ctx: Any, t: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, t: Tensor | None) -> tuple[Tensor | None, Tensor | None, None, None]:
         if t is None:
             return None, None, None, None
         g, x = ctx.saved_tensors

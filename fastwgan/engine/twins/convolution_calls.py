@@ -36,9 +36,7 @@ def convolution(
         padding = _named_padding(padding, weight, each_stride, each_dilation)
     if not are_numbers(padding):
         return NotImplemented
-    geometry = Geometry(
-        each_stride, each(padding, dims), each_dilation, False, [0] * dims, groups
-    )
+    geometry = Geometry(each_stride, each(padding, dims), each_dilation, False, [0] * dims, groups)
     return _apply(input, weight, bias, geometry)
 
 

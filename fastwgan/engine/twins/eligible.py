@@ -35,7 +35,7 @@ def records_plainly(hooks: Any) -> bool:
 
 
 def is_plain(tensor: Any) -> bool:
-    """True for an exact dense real floating-point tensor, which is all that the twins compute on."""
+    """True for an exact dense real floating-point tensor, all that the twins compute on."""
     return (
         type(tensor) in _EXACT
         and tensor.layout is torch.strided

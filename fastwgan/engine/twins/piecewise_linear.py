@@ -6,6 +6,8 @@ carries it back through everything below x: two products a layer for nothing. He
 constants of the graph, so that nothing leads from the gradient back to x.
 """
 
+# ruff: noqa: D102 - a Function's methods have their contract in the class
+
 from __future__ import annotations
 
 from typing import Any, Protocol
@@ -19,7 +21,7 @@ class PiecewiseLinearOp(Protocol):
     """One such operation: its value, and the maps A and Aᵀ given the constants that determine A."""
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """y and the tensor that determines A (x or y themselves, or indices), if any does."""
+        """The value y, and the tensor that determines A (x, y or indices), if any does."""
         ...
 
     def tangent(self, t: Tensor, pieces: Tensor | None) -> Tensor:

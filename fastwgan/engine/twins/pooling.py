@@ -4,6 +4,8 @@ Averages are linear; a maximum is linear once the place of every maximum is know
 pooling is the two-dimensional kind with a dimension of one, as in torch.
 """
 
+# ruff: noqa: D102 - these methods have their contract in the protocol
+
 from __future__ import annotations
 
 from collections.abc import Callable

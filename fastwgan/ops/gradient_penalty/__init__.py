@@ -20,7 +20,7 @@ __all__ = ["BACKENDS", "KINDS", "interpolate", "norm_penalty", "wide_dtype"]
 
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """alpha real + (1 - alpha) fake, one alpha for each group of consecutive samples.
+    """Mixes real and fake with one alpha for each group: alpha real + (1 - alpha) fake.
 
     Args:
         real: [batch, *sample], floating point, any strides.
@@ -40,18 +40,18 @@ def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """
     _check_samples(real, fake, alpha)
     if not is_direct((real, fake, alpha)):
-        mixed: Tensor = torch.ops.fastwgan.gradient_penalty_interpolate(real, fake, alpha)
-        return mixed
+        dispatched: Tensor = torch.ops.fastwgan.gradient_penalty_interpolate(real, fake, alpha)
+        return dispatched
     if torch.is_grad_enabled() and (real.requires_grad or fake.requires_grad):
-        mixed = Interpolate.apply(real, fake, alpha)
-        return mixed
+        recorded: Tensor = Interpolate.apply(real, fake, alpha)
+        return recorded
     return run_interpolate(real, fake, alpha)
 
 
 def norm_penalty(
     gradient: Tensor, kind: str, target: float, weight: float
 ) -> tuple[Tensor, Tensor]:
-    """weight times the mean over rows of phi(|row|), and the norms.
+    """The penalty, weight times the mean over rows of phi(|row|), and the norms.
 
     phi(n) is (n - target)² for "wgan-gp" and "dragan", max(0, n - target)² for "wgan-lp", and n²
     for "r1" and "r2".
@@ -83,9 +83,7 @@ def norm_penalty(
     if kind not in KINDS:
         raise ValueError(f"kind was {kind!r}; it must be one of {list(KINDS)}.")
     if not is_direct((gradient,)):
-        penalty, norms, _ = torch.ops.fastwgan.gradient_penalty_norm(
-            gradient, kind, target, weight
-        )
+        penalty, norms, _ = torch.ops.fastwgan.gradient_penalty_norm(gradient, kind, target, weight)
         return penalty, norms.detach()
     if torch.is_grad_enabled() and gradient.requires_grad:
         recorded: tuple[Tensor, Tensor] = NormPenalty.apply(gradient, kind, target, weight)

@@ -16,7 +16,7 @@ BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 
 
 def run_interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """alpha real + (1 - alpha) fake on the backend that takes these tensors."""
+    """The mix alpha real + (1 - alpha) fake on the backend that takes these tensors."""
     backend = BACKENDS[backends.select("gradient_penalty", (real, fake, alpha))]
     if not are_channels_last(real, fake):
         interpolates: Tensor = backend.interpolate(real, fake, alpha).contiguous()

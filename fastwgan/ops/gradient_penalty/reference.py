@@ -15,13 +15,13 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-    """alpha real + (1 - alpha) fake, one alpha [groups] for each run of batch / groups samples."""
+    """The mix alpha real + (1 - alpha) fake, one alpha for each batch / groups samples."""
     share = per_sample(alpha, real)
     return (share * real + (1 - share) * fake).to(real.dtype)
 
 
 def per_sample(alpha: Tensor, like: Tensor) -> Tensor:
-    """alpha [groups] as [batch, 1, ...] to multiply `like` by, [batch, *sample]."""
+    """The given alpha [groups] as [batch, 1, ...] to multiply `like` by, [batch, *sample]."""
     rows = like.shape[0] // max(alpha.shape[0], 1)
     each = alpha.to(wide_dtype(like.dtype)).repeat_interleave(rows)
     return each.view(-1, *[1] * (like.dim() - 1))
@@ -62,7 +62,7 @@ def polar(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def phi(norms: Tensor, kind: str, target: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The penalty's profile at each norm n: phi(n), phi'(n) and phi''(n)."""
+    """The penalty's profile phi at each norm, and its first and second derivative."""
     if kind in _SQUARE:
         return norms.square(), 2 * norms, torch.full_like(norms, 2)
     excess = norms - target

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fastwgan.ops._library import is_direct
-from fastwgan.ops.spectral_norm import dispatched as _dispatched  # noqa: F401 - defines the ops
 from fastwgan.ops.spectral_norm import _checks, reference
+from fastwgan.ops.spectral_norm import dispatched as _dispatched  # noqa: F401 - defines the ops
 from fastwgan.ops.spectral_norm.autograd import (
     BACKENDS,
     SpectralNorm,

@@ -63,9 +63,7 @@ def run_backward(
 ) -> list[Tensor]:
     """The chosen backend's backward."""
     backend = BACKENDS[backends.select("spectral_norm", grads)]
-    gradients: list[Tensor] = backend.backward(
-        grads, normalised, sigma, vectors, dims, grad_sigma
-    )
+    gradients: list[Tensor] = backend.backward(grads, normalised, sigma, vectors, dims, grad_sigma)
     return gradients
 
 

@@ -104,9 +104,7 @@ def _differentiate(
 ) -> Any:
     sigma, vectors, *normalised = ctx.saved_tensors
     needed = ctx.needs_input_grad[0]
-    gradients = weight_gradients(
-        grads, normalised, sigma, vectors, ctx.dims, grad_sigma, needed
-    )
+    gradients = weight_gradients(grads, normalised, sigma, vectors, ctx.dims, grad_sigma, needed)
     nothing = [None] * len(grads)
     return gradients, nothing, nothing, None, None, None, None
 

@@ -48,11 +48,10 @@ def forward(
     normalised = _cpu.pooled_like(matrices)
     sigma = matrices[0].new_empty(len(matrices))  # [layers]
     vectors = matrices[0].new_empty(length)  # u and v of each layer
-    layer_table, layer_address = table(layers)
-    output_table, output_address = pointers(normalised)
+    layer_table, output_table = table(layers), pointers(normalised)
     _FORWARD[dtype](
-        layer_address,
-        output_address,
+        layer_table.address,
+        output_table.address,
         sigma.data_ptr(),
         vectors.data_ptr(),
         len(matrices),
@@ -93,18 +92,16 @@ def backward(
     gradients = _cpu.pooled_like(cotangents)
     if grad_sigma is not None:
         grad_sigma = grad_sigma.contiguous()
-    layer_table, layer_address = table(layers)
-    cotangent_table, cotangent_address = pointers(cotangents)
-    output_table, output_address = pointers(outputs)
-    gradient_table, gradient_address = pointers(gradients)
+    layer_table, cotangent_table = table(layers), pointers(cotangents)
+    output_table, gradient_table = pointers(outputs), pointers(gradients)
     _BACKWARD[dtype](
-        layer_address,
-        cotangent_address,
-        output_address,
+        layer_table.address,
+        cotangent_table.address,
+        output_table.address,
         sigma.data_ptr(),
         0 if grad_sigma is None else grad_sigma.data_ptr(),
         vectors.data_ptr(),
-        gradient_address,
+        gradient_table.address,
         len(cotangents),
         torch.get_num_threads(),
     )

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from fastwgan import remove_spectral_norm, spectral_norm
-from tests.spectral_nets import FORMS, TORCH_FORMS, Critic, inputs, states, weighted
+from tests.spectral.nets import FORMS, TORCH_FORMS, Critic, inputs, states, weighted
 
 HALVES = (torch.float16, torch.bfloat16)
 

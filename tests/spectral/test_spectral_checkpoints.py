@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 import fastwgan
 from tests.compare import assert_matches
-from tests.spectral_nets import (
+from tests.spectral.nets import (
     FORMS,
     TORCH_FORMS,
     Critic,

@@ -14,8 +14,8 @@ from torch.nn.utils.parametrizations import spectral_norm as torch_spectral_norm
 
 from fastwgan.parametrizations import SpectralNorm, spectral_norm
 from tests.compare import assert_matches
-from tests.spectral_nets import Critic, assert_same_state, assert_same_step, inputs, pair
-from tests.test_spectral import MODULES
+from tests.spectral.nets import Critic, assert_same_state, assert_same_step, inputs, pair
+from tests.spectral.test_spectral import MODULES
 
 
 def _twins(make: Any, **settings: Any) -> tuple[nn.Module, nn.Module]:
@@ -161,9 +161,7 @@ def test_remove_parametrizations(backend: str, leave_parametrized: bool) -> None
     ours, theirs = _twins(lambda: nn.Conv2d(3, 5, 3))
     parameter = ours.parametrizations.weight.original
     for net in (ours, theirs):
-        parametrize.remove_parametrizations(
-            net, "weight", leave_parametrized=leave_parametrized
-        )
+        parametrize.remove_parametrizations(net, "weight", leave_parametrized=leave_parametrized)
     assert ours.weight is parameter
     assert_same_state(ours, theirs)
     ours.load_state_dict(nn.Conv2d(3, 5, 3).state_dict())

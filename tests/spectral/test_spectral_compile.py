@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from tests.compare import assert_gradients_match, assert_matches
-from tests.spectral_nets import FORMS, Critic, assert_same_state, inputs, weighted
+from tests.spectral.nets import FORMS, assert_same_state
+
+# Two warnings of torch's own that only turn up where warnings are errors: dynamo hides the first by
+# replacing warnings.showwarning, which comes too late then, and inductor still imports torch.jit.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +26,27 @@ def _fresh_compiler() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
+
+
+class _Small(nn.Module):
+    """Few layers, since every one is traced anew for each mode; `uses` calls of one of them."""
+
+    def __init__(self, uses: int = 1) -> None:
+        super().__init__()
+        self.uses = uses
+        self.body = nn.Sequential(nn.Conv2d(3, 2, 5, 3), nn.Tanh(), nn.Flatten())
+        self.again = nn.Linear(8, 8)
+        self.score = nn.Linear(8, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.body(images)
+        for _ in range(self.uses):
+            x = torch.tanh(self.again(x))
+        return self.score(x)
+
+
+def _images(dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(5, 3, 8, 8, dtype=dtype)
 
 
 def _step(compiled: Any, eager: Any, nets: tuple[nn.Module, nn.Module]) -> None:
@@ -38,31 +66,31 @@ def _step(compiled: Any, eager: Any, nets: tuple[nn.Module, nn.Module]) -> None:
             other.copy_(mine)
 
 
-def _difference(critic: nn.Module, real: Any, fake: Any) -> Tensor:
-    return critic(*real).mean() - critic(*fake).mean()
+def _difference(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    return critic(real).mean() - critic(fake).square().mean()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_module_in_training_and_eval(form: str) -> None:
-    eager = FORMS[form](Critic(uses=2))
+    eager = FORMS[form](_Small(uses=2))
     net = copy.deepcopy(eager)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-    for step in range(6):
+    for training in (True, True, False, False, True):
         for each in (net, eager):
-            each.train(step not in (2, 3))
-        batch = inputs()
-        _step(lambda batch=batch: compiled(*batch), lambda batch=batch: eager(*batch), (net, eager))
+            each.train(training)
+        x = _images()
+        _step(lambda x=x: compiled(x), lambda x=x: eager(x), (net, eager))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_two_forwards_in_one_graph(form: str) -> None:
-    eager = FORMS[form](Critic())
+    eager = FORMS[form](_Small())
     net = copy.deepcopy(eager)
     compiled = torch.compile(_difference, fullgraph=True, backend="aot_eager")
-    for step in range(5):
+    for training in (True, True, False):
         for each in (net, eager):
-            each.train(step not in (2, 3))
-        real, fake = inputs(), inputs()
+            each.train(training)
+        real, fake = _images(), _images()
         _step(
             lambda real=real, fake=fake: compiled(net, real, fake),
             lambda real=real, fake=fake: _difference(eager, real, fake),
@@ -79,7 +107,7 @@ def test_inductor() -> None:
         _step(lambda x=x: compiled(x), lambda x=x: eager(x), (net, eager))
 
 
-@pytest.mark.parametrize(("form", "calls"), [("group", 1), ("hook", 8), ("parametrization", 8)])
+@pytest.mark.parametrize(("form", "calls"), [("group", 1), ("hook", 3), ("parametrization", 3)])
 def test_the_graph_holds_our_operation(form: str, calls: int) -> None:
     graphs: list[fx.GraphModule] = []
 
@@ -87,53 +115,50 @@ def test_the_graph_holds_our_operation(form: str, calls: int) -> None:
         graphs.append(graph)
         return graph.forward
 
-    net = FORMS[form](Critic())
-    assert len(list(weighted(net))) == 8
-    torch.compile(net, fullgraph=True, backend=keep)(*inputs())
+    net = FORMS[form](_Small())
+    torch.compile(lambda x: net(x), fullgraph=True, backend=keep)(_images())
     (graph,) = graphs
     targets = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
     assert sum("fastwgan.spectral_norm" in target for target in targets) == calls
 
 
 def test_one_compilation_serves_all_steps() -> None:
-    net = FORMS["group"](Critic())
+    net = FORMS["group"](_Small())
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     for _ in range(2):
-        compiled(*inputs())
+        compiled(_images())
     with torch._dynamo.config.patch(error_on_recompile=True):
         for _ in range(3):
-            compiled(*inputs()).sum().backward()
+            compiled(_images()).sum().backward()
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_eager_and_compiled_calls_may_alternate(form: str) -> None:
-    eager = FORMS[form](Critic())
+    eager = FORMS[form](_Small())
     net = copy.deepcopy(eager)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     for step in range(4):
-        batch = inputs()
+        batch = _images()
         run = compiled if step % 2 else net
-        assert_matches(run(*batch), eager(*batch).double(), op="spectral_norm", order=0)
-        x = torch.randn(2, 80)
+        assert_matches(run(batch), eager(batch).double(), op="spectral_norm", order=0)
+        x = torch.randn(2, 8)
         assert_matches(net.again(x), eager.again(x).double(), op="spectral_norm", order=0)
         assert_same_state(net, eager)
 
 
-def test_bfloat16_and_autocast() -> None:
-    for dtype, autocast in ((torch.bfloat16, False), (torch.float32, True)):
-        torch._dynamo.reset()
-        eager = FORMS["group"](Critic().body.to(dtype))
-        net = copy.deepcopy(eager)
-        compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
-        for _ in range(2):
-            images = inputs(dtype)[0]
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                output, expected = compiled(images), eager(images)
-            output.float().sum().backward()
-            expected.float().sum().backward()
-            assert output.dtype is torch.bfloat16
-            assert_matches(output, expected.double(), op="spectral_norm", order=0)
-            assert_same_state(net, eager)
+def test_autocast() -> None:
+    eager = FORMS["group"](_Small())
+    net = copy.deepcopy(eager)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        images = _images()
+        with torch.autocast("cpu", torch.bfloat16):
+            output, expected = compiled(images), eager(images)
+        output.float().sum().backward()
+        expected.float().sum().backward()
+        assert output.dtype is torch.bfloat16
+        assert_matches(output, expected.double(), op="spectral_norm", order=0)
+        assert_same_state(net, eager)
 
 
 class _Breaking(nn.Module):

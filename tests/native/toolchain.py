@@ -1,0 +1,79 @@
+"""Compiles the native checks once a session: two files at a time, each sanitizer when asked for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CHECKS = [
+    HERE / f"{name}.cpp"
+    for name in ("driver", "elementwise", "penalty", "spectral", "pool", "hostile")
+]
+_PYTHONS_END = {"bindings", "tensor_table", "pooled_tensors"}
+KERNELS = [p for p in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if p.stem not in _PYTHONS_END]
+
+COMPILER = shutil.which("g++") or shutil.which("c++")
+FLAGS = ["-std=c++17", "-O1", "-g1", "-fno-math-errno", "-pthread", f"-I{ROOT / 'csrc/include'}"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi"]
+
+
+class Sanitizer(NamedTuple):
+    name: str
+    flags: tuple[str, ...]
+
+
+# libgomp's barriers are invisible to ThreadSanitizer; those of std::thread are not.
+THREAD = Sanitizer("tsan", ("-fsanitize=thread", "-DFASTWGAN_STD_THREAD"))
+ADDRESS = Sanitizer("asan-ubsan", ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+SANITIZERS = (THREAD, ADDRESS)
+
+
+class Toolchain:
+    """Programs built in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plain = self._compiled(CHECKS, Sanitizer("plain", ()))
+        self.programs: dict[tuple[str, str], Path] = {}
+
+    def driver(self, sanitizer: Sanitizer) -> Path:
+        """The checks, left plain, over kernels that the sanitizer watches."""
+        return self._program("driver", KERNELS, self.plain, sanitizer)
+
+    def faults(self, sanitizer: Sanitizer) -> Path:
+        """The programs that are wrong on purpose."""
+        return self._program("faults", [HERE / "faults.cpp"], [], sanitizer)
+
+    def _program(
+        self, name: str, sources: list[Path], objects: list[Path], sanitizer: Sanitizer
+    ) -> Path:
+        key = name, sanitizer.name
+        if key not in self.programs:
+            program = self.folder / f"{name}-{sanitizer.name}"
+            watched = self._compiled(sources, sanitizer)
+            self._run([*sanitizer.flags, "-pthread", *objects, *watched, "-o", program])
+            self.programs[key] = program
+        return self.programs[key]
+
+    def _compiled(self, sources: list[Path], sanitizer: Sanitizer) -> list[Path]:
+        objects = [self.folder / f"{source.stem}-{sanitizer.name}.o" for source in sources]
+        with ThreadPoolExecutor(2) as pool:
+            arguments = [
+                [*FLAGS, *WARNINGS, *sanitizer.flags, "-c", source, "-o", target]
+                for source, target in zip(sources, objects, strict=True)
+            ]
+            list(pool.map(self._run, arguments))
+        return objects
+
+    @staticmethod
+    def _run(arguments: list[str | Path]) -> None:
+        assert COMPILER is not None
+        done = subprocess.run(
+            [COMPILER, *arguments], capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
