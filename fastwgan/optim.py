@@ -109,7 +109,7 @@ class RMSprop(torch.optim.RMSprop):
         super().load_state_dict(state_dict)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
         for group in self.param_groups:
             group.setdefault("weight_clip", None)
         self._initial_weight_clip = self.defaults.get("weight_clip")
@@ -134,7 +134,7 @@ class RMSprop(torch.optim.RMSprop):
     def _step_group(self, group: dict[str, Any]) -> None:
         lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
         parameters, gradients, square_averages, buffers, gradient_averages, steps = lists
-        has_complex = self._init_group(group, *lists)  # type: ignore[no-untyped-call]
+        has_complex = self._init_group(group, *lists)
         if group["differentiable"] or has_complex:
             _torch_step(lists, group, has_complex)
             return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from fastwgan import _cpu
 
@@ -21,7 +21,7 @@ def check_writable(tensors: Sequence[Tensor], argument: str) -> None:
         ValueError: An entry has no memory (meta, lazy), or elements that share memory (expanded).
     """
     for index, tensor in enumerate(tensors):
-        if isinstance(tensor, UninitializedTensorMixin):
+        if isinstance(tensor, (UninitializedParameter, UninitializedBuffer)):
             raise ValueError(
                 f"{argument}[{index}] was uninitialized; it must have memory: run its lazy module "
                 f"once first."
@@ -56,6 +56,7 @@ def check_dense_real(tensor: Tensor, argument: str) -> None:
 def all_plain(tensors: Sequence[Tensor]) -> bool:
     """True when all are float32 or all float64, without gaps, in CPU memory.
 
-    `check_writable` would then pass; this is found out faster. Only for tensors that `is_exact` let through.
+    `check_writable` would then pass; this is found out faster. Only for tensors that `is_exact`
+    let through.
     """
     return _cpu.TensorTable(tensors).bits != 0

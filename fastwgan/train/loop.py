@@ -88,7 +88,7 @@ class Trainer:
             )
             loss = loss + measured["penalty"]
         self.critic_optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.critic_optimizer.step()
         return measured | {"critic_loss": loss}
 
@@ -97,9 +97,7 @@ class Trainer:
         loss: Tensor = -self.critic(self.generator(self._latent())).mean()
         self.generator_optimizer.zero_grad()
         # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
-        loss.backward(  # type: ignore[no-untyped-call]
-            inputs=list(self.generator.parameters())
-        )
+        loss.backward(inputs=list(self.generator.parameters()))
         self.generator_optimizer.step()
         return loss
 
@@ -122,7 +120,7 @@ class Trainer:
     def _update_average(self) -> None:
         # Young averages forget faster, so that a short run isn't drawn with its first weights.
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        update = get_ema_multi_avg_fn(decay)
         update(*self._averaged, self.step)
 
     def sample(self, noise: Tensor) -> Tensor:

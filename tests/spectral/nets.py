@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,17 @@ LAYERS = (
     nn.Embedding,
     nn.Bilinear,
 )
+
+# Modules of every shape of weight, and the shape of an input.
+MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(7, 9), (5, 7)),
+    "conv1d": (lambda: nn.Conv1d(3, 8, 5), (2, 3, 11)),
+    "conv2d": (lambda: nn.Conv2d(4, 6, 3, groups=2), (2, 4, 7, 7)),
+    "conv3d": (lambda: nn.Conv3d(2, 5, 2), (2, 2, 4, 4, 4)),
+    "transposed1d": (lambda: nn.ConvTranspose1d(3, 8, 5), (2, 3, 11)),
+    "transposed2d": (lambda: nn.ConvTranspose2d(4, 6, 3), (2, 4, 5, 5)),
+    "transposed3d": (lambda: nn.ConvTranspose3d(2, 5, 2), (2, 2, 3, 3, 3)),
+}
 
 NetT = TypeVar("NetT", bound=nn.Module)
 

@@ -14,8 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm as torch_spectral_norm
 
 from fastwgan.parametrizations import SpectralNorm, spectral_norm
 from tests.compare import assert_matches
-from tests.spectral.nets import Critic, assert_same_state, assert_same_step, inputs, pair
-from tests.spectral.test_spectral import MODULES
+from tests.spectral.nets import MODULES, Critic, assert_same_state, assert_same_step, inputs, pair
 
 
 def _twins(make: Any, **settings: Any) -> tuple[nn.Module, nn.Module]:

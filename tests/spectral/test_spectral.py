@@ -18,17 +18,7 @@ import fastwgan
 from fastwgan import remove_spectral_norm, spectral_norm
 from fastwgan.ops.spectral_norm import vector_dtype
 from tests.compare import assert_gradients_match, assert_matches
-from tests.spectral.nets import Critic, assert_same_state, assert_same_step, inputs, pair
-
-MODULES: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "linear": (lambda: nn.Linear(7, 9), (5, 7)),
-    "conv1d": (lambda: nn.Conv1d(3, 8, 5), (2, 3, 11)),
-    "conv2d": (lambda: nn.Conv2d(4, 6, 3, groups=2), (2, 4, 7, 7)),
-    "conv3d": (lambda: nn.Conv3d(2, 5, 2), (2, 2, 4, 4, 4)),
-    "transposed1d": (lambda: nn.ConvTranspose1d(3, 8, 5), (2, 3, 11)),
-    "transposed2d": (lambda: nn.ConvTranspose2d(4, 6, 3), (2, 4, 5, 5)),
-    "transposed3d": (lambda: nn.ConvTranspose3d(2, 5, 2), (2, 2, 3, 3, 3)),
-}
+from tests.spectral.nets import MODULES, Critic, assert_same_state, assert_same_step, inputs, pair
 
 
 def _twins(

@@ -89,12 +89,12 @@ def _rmsprop_op(parameters: list[Tensor], *arguments: Any) -> None:
     _run(backends.select("rmsprop", parameters), parameters, *arguments)
 
 
-LIBRARY.define(  # type: ignore[no-untyped-call]
+LIBRARY.define(
     "rmsprop_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] square_averages,"
     " Tensor(c!)[] momentum_buffers, Tensor(d!)[] gradient_averages, float lr, float alpha,"
     " float eps, float weight_decay, float momentum, bool maximize, float? weight_clip) -> ()"
 )
-LIBRARY.impl("rmsprop_", _rmsprop_op, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+LIBRARY.impl("rmsprop_", _rmsprop_op, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("fastwgan::rmsprop_", lib=LIBRARY)  # type: ignore[untyped-decorator]

@@ -59,10 +59,8 @@ def _clip_op(tensors: list[Tensor], bound: float) -> None:
     _run(backends.select("weight_clip", tensors), tensors, bound)
 
 
-LIBRARY.define(  # type: ignore[no-untyped-call]
-    "weight_clip_(Tensor(a!)[] tensors, float bound) -> ()"
-)
-LIBRARY.impl("weight_clip_", _clip_op, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+LIBRARY.define("weight_clip_(Tensor(a!)[] tensors, float bound) -> ()")
+LIBRARY.impl("weight_clip_", _clip_op, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("fastwgan::weight_clip_", lib=LIBRARY)  # type: ignore[untyped-decorator]
