@@ -70,6 +70,8 @@ class TrainConfig:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 self._refuse(name, f"a whole number of at least {least}")
+        if self.seed > _LARGEST_SEED:
+            self._refuse("seed", f"at most {_LARGEST_SEED}")
         for name in ("critic_lr", "generator_lr"):
             self._check_number(name, above=0.0)
         self._check_number("ema_decay", least=0.0, below=1.0)
@@ -167,6 +169,8 @@ _LEAST = {
     "log_every": 1,
     "checkpoint_every": 1,
 }
+
+_LARGEST_SEED = 2**32 - 1  # torch's generators on the CPU take 32 bits and drop the rest
 
 _OF_METHOD: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     "beta1": (("wgan-gp", "sn-gan"), {"least": 0.0, "below": 1.0}),

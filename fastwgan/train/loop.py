@@ -42,6 +42,7 @@ class Trainer:
         self.config = config
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
+        order_seed, noise_seed = torch.randint(1 << 31, (2,)).tolist()  # streams of their own
         self.generator = build_generator(config, data.shape).to(self.device)
         self.critic = build_critic(config, data.shape).to(self.device)
         if config.method == "sn-gan":
@@ -52,8 +53,8 @@ class Trainer:
             config, self.critic, config.critic_lr, weight_clip=config.weight_clip
         )
         self.generator_optimizer = _optimizer(config, self.generator, config.generator_lr)
-        self._batches = Batches(data.values.to(self.device), config.batch_size, config.seed)
-        self._noise = torch.Generator(self.device).manual_seed(config.seed)
+        self._batches = Batches(data.values.to(self.device), config.batch_size, order_seed)
+        self._noise = torch.Generator(self.device).manual_seed(noise_seed)
         self._last_real = data.values[:0]
         self.meter = Meter()
         self.step = 0

@@ -39,6 +39,7 @@ def test_it_is_frozen() -> None:
         ("steps", 1.5, "steps was 1.5; it must be a whole number of at least 1."),
         ("steps", True, "steps was True; it must be a whole number of at least 1."),
         ("seed", -1, "seed was -1; it must be a whole number of at least 0."),
+        ("seed", 1 << 32, "seed was 4294967296; it must be at most 4294967295."),
         ("batch_size", 1, "batch_size was 1; it must be a whole number of at least 2."),
         ("critic_lr", 0.0, "critic_lr was 0.0; it must be a number above 0."),
         ("critic_lr", math.nan, "critic_lr was nan; it must be a number above 0."),
