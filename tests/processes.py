@@ -10,6 +10,12 @@ from pathlib import Path
 import fastwgan
 from fastwgan import _cpu
 
+ROOT = Path(__file__).parents[1]
+PACKAGES = str(Path(fastwgan.__file__).parents[1])  # the folder of the fastwgan under test
+# Python puts the current folder first on its path: a checkout there would hide an installed
+# fastwgan. This one holds no Python at all.
+NEUTRAL_FOLDER = ROOT / "csrc"
+
 # Loads the extension module alone, without torch's second of import time.
 LOAD_CPU = f"""
 import importlib.machinery, importlib.util
@@ -22,10 +28,10 @@ loader.exec_module(_cpu)
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The finished process; fastwgan is the one under test, and no choice of ours is inherited."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("FASTWGAN_")}
-    package = str(Path(fastwgan.__file__).parent.parent)
-    paths = [package, *filter(None, [inherited.get("PYTHONPATH")])]
+    paths = [PACKAGES, *filter(None, [inherited.get("PYTHONPATH")])]
     return subprocess.run(
         [sys.executable, "-c", code],
+        cwd=NEUTRAL_FOLDER,
         env={**inherited, "PYTHONPATH": os.pathsep.join(paths), **environment},
         capture_output=True,
         text=True,

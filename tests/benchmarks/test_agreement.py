@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.agreement import ResultsDifferError, check_agreement
 from tests.benchmarks.fakes import Answer
+from tests.processes import PACKAGES
 
 ROOT = Path(__file__).parents[2]
 RIGHT = torch.linspace(1.0, 2.0, 8)
@@ -98,7 +99,7 @@ def test_wrong_and_stale_cases_fail_and_show_no_speedup(tmp_path: Path) -> None:
     command += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path)]
     command += ["--benchmark-only", "--race-seconds=0.01", "--race-threads=1"]
     command += [f"--benchmark-json={run}", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((PACKAGES, str(ROOT)))}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -14,9 +14,9 @@ import pytest
 
 from fastwgan import cli
 from fastwgan.train import Run, checkpoint, fit, metrics
+from tests.processes import NEUTRAL_FOLDER
 from tests.train.settings import SMALL, assert_same_run, small
 
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 LONG = {"steps": 200, "log_every": 3, "checkpoint_every": 7}
 
@@ -37,6 +37,7 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        cwd=NEUTRAL_FOLDER,
     )
 
 
@@ -98,7 +99,12 @@ def test_a_signal_saves_and_says_how_to_go_on(
     ]
     if number == signal.SIGINT:
         again = subprocess.run(
-            command, shell=True, env=ENVIRONMENT, capture_output=True, check=True
+            command,
+            shell=True,
+            env=ENVIRONMENT,
+            cwd=NEUTRAL_FOLDER,
+            capture_output=True,
+            check=True,
         )
         assert again.returncode == 0
     else:
