@@ -1,3 +1,5 @@
+from typing import Any
+
 from torch import Tensor
 
 class TensorTable:
@@ -9,14 +11,45 @@ class TensorTable:
     @property
     def sizes(self) -> int: ...
     @property
-    def total(self) -> int: ...
-    @property
     def bits(self) -> int: ...
     def same_layout(self, other: TensorTable) -> bool: ...
 
 def pooled_like(tensors: list[Tensor]) -> list[Tensor]: ...
 def pool_use() -> tuple[int, int]: ...
 def release_pool() -> None: ...
+def plain_rmsprop(
+    parameters: list[Tensor],
+    state: dict[Tensor, Any],
+    learning_rate: float,
+    alpha: float,
+    epsilon: float,
+    weight_decay: float,
+    momentum: float,
+    weight_clip: float,
+    centered: bool,
+    maximize: bool,
+    threads: int,
+) -> list[Tensor] | None: ...
+def plain_spectral_norm(
+    weights: list[Tensor],
+    u: list[Tensor],
+    v: list[Tensor],
+    dims: list[int],
+    iterations: int,
+    epsilon: float,
+    u_first: bool,
+    threads: int,
+) -> tuple[list[Tensor], Tensor, Tensor] | None: ...
+def plain_spectral_norm_backward(
+    cotangents: list[Tensor | None],
+    normalised: list[Tensor],
+    sigma: Tensor,
+    vectors: Tensor,
+    dims: list[int],
+    sigma_cotangents: Tensor | None,
+    threads: int,
+) -> list[Tensor] | None: ...
+def plain_weight_clip(tensors: list[Tensor], bound: float, threads: int) -> bool: ...
 def instruction_sets() -> list[str]: ...
 def instruction_set() -> str: ...
 def set_instruction_set(name: str) -> None: ...

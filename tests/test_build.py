@@ -18,7 +18,16 @@ from tests.processes import error_of, output_of
 ROOT = Path(__file__).parents[1]
 CSRC = ROOT / "csrc"
 # The files that are Python's end of the kernels.
-PYTHON_SOURCES = {"bindings.cpp", "tensor_table", "pooled_tensors"}
+PYTHON_SOURCES = {
+    "bindings.cpp",
+    "plain_calls",
+    "plain_rmsprop",
+    "plain_spectral_norm",
+    "plain_tensor",
+    "plain_weight_clip",
+    "pooled_tensors",
+    "tensor_table",
+}
 SYSTEM_LIBRARY = r"(libstdc\+\+|libm|libgcc_s|libc|libpthread|libgomp|ld-linux-[\w-]+)\.so\.\d+$"
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and ELF files")

@@ -2,7 +2,6 @@
 #include <pybind11/pybind11.h>
 
 #include <cstdlib>
-#include <stdexcept>
 #include <string>
 
 #if defined(_OPENMP)
@@ -14,7 +13,9 @@
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
 #include "fastwgan/weight_clip.h"
+#include "plain_calls.h"
 #include "pooled_tensors.h"
+#include "raise.h"
 #include "tensor_table.h"
 
 namespace py = pybind11;
@@ -29,12 +30,7 @@ T* at(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-void check(int status, const char* operation) {
-  if (status == FW_OK) return;
-  if (status == FW_OUT_OF_MEMORY) throw std::bad_alloc();
-  throw std::invalid_argument(std::string(operation) +
-                              " was handed arguments its contract forbids");
-}
+using fastwgan::check;
 
 template <class T, class Function>
 void bind_weight_clip(py::module_& m, const char* name, Function function) {
@@ -180,6 +176,9 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   bind_instruction_sets(m);
   fastwgan::bind_tensor_table(m);
   fastwgan::bind_pooled_tensors(m);
+  fastwgan::bind_plain_rmsprop(m);
+  fastwgan::bind_plain_spectral_norm(m);
+  fastwgan::bind_plain_weight_clip(m);
   bind_weight_clip<float>(m, "weight_clip_f32", fw_weight_clip_f32);
   bind_weight_clip<double>(m, "weight_clip_f64", fw_weight_clip_f64);
   bind_rmsprop<float>(m, "rmsprop_f32", fw_rmsprop_f32);

@@ -23,7 +23,7 @@ void delete_pooled(DLManagedTensor* managed) {
   delete static_cast<PooledTensor*>(managed->manager);
 }
 
-std::unique_ptr<PooledTensor> pooled_like(const DLTensor& model) {
+std::unique_ptr<PooledTensor> pooled_memory(const DLTensor& model) {
   std::vector<int64_t> extents(2 * static_cast<size_t>(model.ndim));
   int64_t size = 1;
   for (int d = model.ndim - 1; d >= 0; --d) {
@@ -51,17 +51,21 @@ py::list pooled_tensors_like(const py::list& tensors) {
     if (model.device.device_type != dl_cpu || model.dtype.code != dl_float ||
         model.dtype.lanes != 1 || (model.dtype.bits != 32 && model.dtype.bits != 64))
       throw py::type_error("pooled_like takes float32 and float64 tensors in CPU memory");
-    std::unique_ptr<PooledTensor> pooled = pooled_like(model);
-    void* output = nullptr;
-    if (exchange.managed_tensor_to_object(&pooled->managed, &output) != 0)
-      throw py::error_already_set();
-    pooled.release();  // NOLINT: torch's storage owns it now, and calls delete_pooled
-    outputs.append(py::reinterpret_steal<py::object>(static_cast<PyObject*>(output)));
+    outputs.append(pooled_like(model));
   }
   return outputs;
 }
 
 }  // namespace
+
+py::object pooled_like(const DLTensor& model) {
+  std::unique_ptr<PooledTensor> pooled = pooled_memory(model);
+  void* output = nullptr;
+  if (torch_exchange().managed_tensor_to_object(&pooled->managed, &output) != 0)
+    throw py::error_already_set();
+  pooled.release();  // NOLINT: torch's storage owns it now, and calls delete_pooled
+  return py::reinterpret_steal<py::object>(static_cast<PyObject*>(output));
+}
 
 const DLExchange& torch_exchange() {
   static const DLExchange* const exchange = [] {

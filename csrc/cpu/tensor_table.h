@@ -13,21 +13,20 @@ namespace fastwgan {
 
 class TensorTable {
  public:
-  // Stops at an object that is no tensor or has no memory (meta, sparse), with bits() == 0.
+  // Stops reading at the first tensor that leaves bits() at 0; the tables then end there.
   explicit TensorTable(const pybind11::list& tensors);
 
-  int64_t count() const { return static_cast<int64_t>(sizes_.size()); }
+  int64_t count() const { return count_; }
   uintptr_t pointers() const { return reinterpret_cast<uintptr_t>(pointers_.data()); }
   uintptr_t sizes() const { return reinterpret_cast<uintptr_t>(sizes_.data()); }
-  int64_t total() const;
-  // 32 or 64 when every tensor is of that float type, in CPU memory, and fills its memory without
-  // gaps or overlap, so that it can be walked from its first address, not negated lazily; else 0.
+  // 32 or 64 when every tensor is plain (plain_tensor.h) and of that float type; else 0.
   int bits() const { return bits_; }
   // Equal shapes and strides, pairwise: element i of one table's memory belongs to that of the
   // other.
   bool same_layout(const TensorTable& other) const { return layouts_ == other.layouts_; }
 
  private:
+  int64_t count_;
   std::vector<void*> pointers_;
   std::vector<int64_t> sizes_;
   std::vector<int64_t> layouts_;  // of each tensor: dimensions, shape, strides

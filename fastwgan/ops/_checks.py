@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from fastwgan import _cpu
-
 _REAL = frozenset((torch.float16, torch.bfloat16, torch.float32, torch.float64))
 
 
@@ -51,12 +49,3 @@ def check_dense_real(tensor: Tensor, argument: str) -> None:
             f"{argument} was a {kind} tensor; it must be a dense tensor of float16, bfloat16, "
             f"float32 or float64."
         )
-
-
-def all_plain(tensors: Sequence[Tensor]) -> bool:
-    """True when all are float32 or all float64, without gaps, in CPU memory.
-
-    `check_writable` would then pass; this is found out faster. Only for tensors that `is_exact`
-    let through.
-    """
-    return _cpu.TensorTable(tensors).bits != 0

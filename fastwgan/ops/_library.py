@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from fastwgan import backends
+
 LIBRARY = torch.library.Library("fastwgan", "DEF")
 
 _EXACT = {Tensor, Parameter}
@@ -28,6 +30,11 @@ def no_mode_active() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._get_tracing_state() is not None
     )
+
+
+def takes_plain() -> bool:
+    """True when calls may go to the kernels' plain entries, which test the tensors themselves."""
+    return no_mode_active() and backends.forced() != "reference"
 
 
 def is_exact(tensors: Iterable[Tensor]) -> bool:

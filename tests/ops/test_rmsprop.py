@@ -304,10 +304,10 @@ def test_modes_see_the_operation(backend: str) -> None:
     assert "fastwgan.rmsprop_.default" in spy.seen
 
 
-def _replaced(index: int, tensor: Any) -> list[list[Tensor]]:
-    """Two good parameters, and in the second row one tensor that is bad."""
+def _replaced(index: int, tensor: Any, row: int = 1) -> list[list[Tensor]]:
+    """Two good parameters, and in one row one tensor that is bad."""
     rows = [list(_case((4,), torch.float32)), list(_case((4,), torch.float32))]
-    rows[1][index] = tensor
+    rows[row][index] = tensor
     return _lists([tuple(row) for row in rows])
 
 
@@ -324,15 +324,18 @@ BAD: dict[str, tuple[Any, tuple[int, ...], type[Exception], str]] = {
 }
 
 
+@pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize(
     ("name", "index"), [(name, i) for name, row in BAD.items() for i in row[1]]
 )
-def test_bad_tensors_are_named_and_nothing_is_written(backend: str, name: str, index: int) -> None:
+def test_bad_tensors_are_named_and_nothing_is_written(
+    backend: str, name: str, index: int, row: int
+) -> None:
     make, _, error, said = BAD[name]
-    lists = _replaced(index, make())
-    good = [row[0] for row in lists] + [row[1] for i, row in enumerate(lists) if i != index]
+    lists = _replaced(index, make(), row)
+    good = [t for i, both in enumerate(lists) for j, t in enumerate(both) if (i, j) != (index, row)]
     before = [t.clone() for t in good]
-    with pytest.raises(error, match=rf"\w+\[1\].*{said}"):
+    with pytest.raises(error, match=rf"\w+\[\d\].*{said}"):
         rmsprop_(*lists, **NUMBERS)
     for now, then in zip(good, before, strict=True):
         assert_same_bits(now, then)

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from fastwgan import backends
-from fastwgan.ops._checks import all_plain
-from fastwgan.ops._library import LIBRARY, is_exact
+from fastwgan.ops._library import LIBRARY, is_exact, takes_plain
 from fastwgan.ops.rmsprop import native, reference
 from fastwgan.ops.rmsprop._checks import check_lists
 
-__all__ = ["BACKENDS", "rmsprop_"]
+__all__ = ["BACKENDS", "rmsprop_", "rmsprop_group_"]
 
 BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 
@@ -66,17 +65,67 @@ def rmsprop_(
         return
     companions = (gradients, square_averages, momentum_buffers, gradient_averages)
     lists = (parameters, *map(list, companions))
-    exact = all(map(is_exact, lists))
-    plain = exact and all_plain(parameters)
-    if not plain:
-        check_lists(*lists)
+    check_lists(*lists)
     numbers = (lr, alpha, eps, weight_decay, momentum, maximize, weight_clip)
-    if exact:
-        alike = parameters[:1] if plain else parameters
-        _run(backends.select("rmsprop", alike), *lists, *numbers)
+    if all(map(is_exact, lists)):
+        _run(backends.select("rmsprop", parameters), *lists, *numbers)
     else:
         with torch.no_grad():
             torch.ops.fastwgan.rmsprop_(*lists, *numbers)
+
+
+def rmsprop_group_(
+    parameters: list[Tensor],
+    state: dict[Tensor, Any],
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+    maximize: bool,
+    weight_clip: float | None,
+) -> bool:
+    """`rmsprop_` for a group of an optimizer in the usual case, read from its state in one call.
+
+    The usual case: exact tensors of one dtype, float32 or float64, without gaps, in CPU memory,
+    with gradients and initialised state of the parameters' layout, and no mode active. All of it
+    is tested anew at every call. Parameters without a gradient are left alone.
+
+    Args:
+        parameters: The group's parameters, with or without a gradient.
+        state: The optimizer's state, in torch's keys; written in place, the step counts too.
+        lr: As for `rmsprop_`, like all that follow.
+        alpha: Decay of the averages.
+        eps: Added to the root.
+        weight_decay: L2 penalty's factor.
+        momentum: Decay of the momentum buffer; above 0 there must be one.
+        centered: Take the centered form.
+        maximize: Ascend.
+        weight_clip: Bound, or None.
+
+    Returns:
+        False, with nothing written, when it is not the usual case.
+    """
+    if not takes_plain():
+        return False
+    written = native.step_plain_(
+        parameters,
+        state,
+        lr,
+        alpha,
+        eps,
+        weight_decay,
+        momentum,
+        centered,
+        maximize,
+        weight_clip,
+    )
+    if written is None:
+        return False
+    torch.autograd.graph.increment_version(written)
+    return True
 
 
 def _run(backend: str, parameters: list[Tensor], gradients: list[Tensor], *arguments: Any) -> None:

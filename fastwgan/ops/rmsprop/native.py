@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,34 @@ from fastwgan import _cpu
 from fastwgan.ops.rmsprop._checks import check_lists
 
 _RMSPROP: dict[int, Callable[..., None]] = {32: _cpu.rmsprop_f32, 64: _cpu.rmsprop_f64}
+
+
+def step_plain_(
+    parameters: list[Tensor],
+    state: dict[Tensor, Any],
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+    maximize: bool,
+    weight_clip: float | None,
+) -> list[Tensor] | None:
+    """Steps a group of plain tensors by one call: what it wrote, or None where one is not plain."""
+    return _cpu.plain_rmsprop(
+        parameters,
+        state,
+        lr,
+        alpha,
+        eps,
+        weight_decay,
+        momentum,
+        inf if weight_clip is None else weight_clip,
+        centered,
+        maximize,
+        torch.get_num_threads(),
+    )
 
 
 def rmsprop_(

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fastwgan import backends
-from fastwgan.ops._checks import all_plain, check_writable
-from fastwgan.ops._library import LIBRARY, is_exact
+from fastwgan.ops._checks import check_writable
+from fastwgan.ops._library import LIBRARY, is_exact, takes_plain
 from fastwgan.ops.weight_clip import native, reference
 
 __all__ = ["BACKENDS", "clip_"]
@@ -38,13 +38,12 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     tensors = list(tensors)
     if not tensors:
         return
-    exact = is_exact(tensors)
-    plain = exact and all_plain(tensors)
-    if not plain:
-        check_writable(tensors, "parameters")
-    if exact:
-        alike = tensors[:1] if plain else tensors
-        _run(backends.select("weight_clip", alike), tensors, bound)
+    if takes_plain() and native.clip_plain_(tensors, bound):
+        torch.autograd.graph.increment_version(tensors)
+        return
+    check_writable(tensors, "parameters")
+    if is_exact(tensors):
+        _run(backends.select("weight_clip", tensors), tensors, bound)
     else:
         with torch.no_grad():
             torch.ops.fastwgan.weight_clip_(tensors, bound)

@@ -12,6 +12,15 @@ from fastwgan import _cpu
 _CLIP = {32: _cpu.weight_clip_f32, 64: _cpu.weight_clip_f64}
 
 
+def clip_plain_(tensors: list[Tensor], bound: float) -> bool:
+    """Clips tensors that are all float32 or all float64, exact and without gaps, in CPU memory.
+
+    Returns:
+        False, with nothing written, when they are not.
+    """
+    return _cpu.plain_weight_clip(tensors, bound, torch.get_num_threads())
+
+
 def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     """The contract of `reference.clip_`."""
     table = _cpu.TensorTable(tensors)

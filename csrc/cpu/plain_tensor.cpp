@@ -1,0 +1,97 @@
+#include "plain_tensor.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace py = pybind11;
+
+namespace fastwgan {
+namespace {
+
+// True when the elements fill [data, data + numel) with no gap and no overlap.
+bool dense(const DLTensor& tensor) {
+  if (row_major(tensor)) return true;
+  std::vector<std::array<int64_t, 2>> axes;  // stride, size
+  for (int d = 0; d < tensor.ndim; ++d)
+    if (tensor.shape[d] != 1) axes.push_back({tensor.strides[d], tensor.shape[d]});
+  std::sort(axes.begin(), axes.end());
+  int64_t expected = 1;
+  for (const auto& [stride, size] : axes) {
+    if (stride != expected) return false;
+    expected *= size;
+  }
+  return true;
+}
+
+// Lives as long as the process: torch is never unloaded.
+PyObject* class_of(const char* module, const char* name) {
+  return py::module_::import(module).attr(name).cast<py::object>().release().ptr();
+}
+
+bool exact(PyObject* object) {
+  static PyObject* const tensor = class_of("torch", "Tensor");
+  static PyObject* const parameter = class_of("torch.nn", "Parameter");
+  auto* type = reinterpret_cast<PyObject*>(Py_TYPE(object));
+  return type == tensor || type == parameter;
+}
+
+}  // namespace
+
+int plain_bits(PyObject* object, DLTensor* tensor) {
+  if (torch_exchange().tensor_from_object(object, tensor) != 0) {
+    PyErr_Clear();
+    return 0;
+  }
+  if (tensor->device.device_type != dl_cpu || tensor->dtype.code != dl_float ||
+      (tensor->dtype.bits != 32 && tensor->dtype.bits != 64) || tensor->dtype.lanes != 1 ||
+      !dense(*tensor))
+    return 0;
+  // A view that is negated has gaps, unless it has a single element, as the last bias of a critic.
+  return size_of(*tensor) == 1 && is_negated(object) ? 0 : tensor->dtype.bits;
+}
+
+int exact_plain_bits(PyObject* object, DLTensor* tensor) {
+  return exact(object) ? plain_bits(object, tensor) : 0;
+}
+
+bool is_negated(PyObject* tensor) {
+  static PyObject* const name = py::str("is_neg").release().ptr();
+  const auto answer = py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor, name));
+  if (!answer) throw py::error_already_set();
+  return answer.ptr() == Py_True;
+}
+
+bool row_major(const DLTensor& tensor) {
+  int64_t expected = 1;
+  bool contiguous = true;
+  for (int d = tensor.ndim - 1; d >= 0; --d) {
+    if (tensor.shape[d] == 0) return true;
+    if (tensor.shape[d] != 1) contiguous = contiguous && tensor.strides[d] == expected;
+    expected *= tensor.shape[d];
+  }
+  return contiguous;
+}
+
+bool same_shape(const DLTensor& a, const DLTensor& b) {
+  return a.ndim == b.ndim && std::equal(a.shape, a.shape + a.ndim, b.shape);
+}
+
+bool same_layout(const DLTensor& a, const DLTensor& b) {
+  if (!same_shape(a, b)) return false;
+  for (int d = 0; d < a.ndim; ++d)  // the stride of an axis of one element means nothing
+    if (a.shape[d] != 1 && a.strides[d] != b.strides[d]) return false;
+  return true;
+}
+
+int64_t size_of(const DLTensor& tensor) {
+  int64_t size = 1;
+  for (int d = 0; d < tensor.ndim; ++d) size *= tensor.shape[d];
+  return size;
+}
+
+void* data_of(const DLTensor& tensor) {
+  return static_cast<char*>(tensor.data) + tensor.byte_offset;
+}
+
+}  // namespace fastwgan
