@@ -23,6 +23,7 @@ from importlib.metadata import version as _version
 from fastwgan import backends, optim, parametrizations
 from fastwgan.backends import use_backend
 from fastwgan.clipping import clip_after_step, clip_weights_
+from fastwgan.critic_loss import CriticLoss, critic_loss
 from fastwgan.penalty import gradient_penalty
 from fastwgan.spectral import SpectralNorm, remove_spectral_norm, spectral_norm
 
@@ -32,11 +33,13 @@ except _PackageNotFoundError:  # a checkout on sys.path that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "CriticLoss",
     "SpectralNorm",
     "__version__",
     "backends",
     "clip_after_step",
     "clip_weights_",
+    "critic_loss",
     "gradient_penalty",
     "optim",
     "parametrizations",

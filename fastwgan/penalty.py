@@ -11,8 +11,14 @@ from torch import Tensor
 from torch.autograd import Function
 
 from fastwgan import penalty_arguments, penalty_points
-from fastwgan.engine.generic import input_gradient
+from fastwgan.engine.generic import Run, input_gradient, rooted, run
+from fastwgan.engine.passes import Gradients, backward
+from fastwgan.engine.penalty import Term, penalise
 from fastwgan.engine.reached import nodes_behind
+from fastwgan.engine.ready import ready
+from fastwgan.engine.record import Recorder
+from fastwgan.engine.twins import Twins
+from fastwgan.engine.watched import is_watched
 from fastwgan.ops.gradient_penalty import norm_penalty
 from fastwgan.penalty_arguments import Arguments
 
@@ -30,6 +36,7 @@ def gradient_penalty(
     alpha: Tensor | None = None,
     groups: int = 1,
     generator: torch.Generator | None = None,
+    engine: str = "auto",
 ) -> Tensor:
     """Weight times the mean of a function of the norm of the critic's gradient at some points.
 
@@ -62,13 +69,16 @@ def gradient_penalty(
         groups: How many consecutive samples share an alpha and count as one for the norm, for
             critics that judge packs of samples. Must divide the batch.
         generator: Passed to `torch.rand`; None is the default generator of the device.
+        engine: "auto" computes the gradients at once, without double backward, wherever every
+            operation of the critic has its rules (see docs/engine.md), and goes autograd's way
+            elsewhere; "always" raises there, with the reason; "never" goes autograd's way.
 
     Returns:
         The penalty [], in float64 for float64 samples, else float32. Norms are taken over all
         dimensions but the first, in at least that precision; at a norm of zero the derivative is
-        zero. Differentiable to any order; under `torch.no_grad` only the value is computed. A
-        trainable parameter that the scores depend on gets a gradient of zeros where the penalty
-        does not depend on it; any other gets None.
+        zero. Differentiable once by the engine, to any order with `engine="never"`; under
+        `torch.no_grad` only the value is computed. A trainable parameter that the scores depend on
+        gets a gradient of zeros where the penalty does not depend on it; any other gets None.
 
     Raises:
         TypeError: an argument, or what the critic returned, is of a wrong type.
@@ -98,7 +108,9 @@ def gradient_penalty(
             alpha=alpha,
             groups=groups,
             generator=generator,
+            engine=engine,
         )
+    penalty_arguments.check_engine(engine)
     arguments = penalty_arguments.check(
         critic,
         real,
@@ -120,30 +132,81 @@ def gradient_penalty(
     inferring = torch.is_inference_mode_enabled()
     outside = torch.inference_mode(False) if inferring else nullcontext()
     with outside, torch.set_grad_enabled(recording):
-        return _penalty(critic, arguments, recording)
+        points = penalty_points.points(arguments)
+        if not recording or engine == "never" or is_watched():
+            return generic_penalty(critic, arguments, points)
+        return _by_engine(critic, arguments, points, must=engine == "always")
 
 
 # Compilers cannot follow a gradient taken inside a function: they leave their graph for the call.
 _outside_compilers = torch.compiler.disable(gradient_penalty)
 
 
-def _penalty(critic: Callable[[Tensor], Tensor], arguments: Arguments, recording: bool) -> Tensor:
-    points = penalty_points.points(arguments)
-    flows = points.requires_grad
-    at = input_gradient(critic, points, differentiable=recording)
-    rows = at.gradient.reshape(arguments.rows, -1)
-    penalty, _ = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
+def _by_engine(
+    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor, must: bool
+) -> Tensor:
+    """The engine's passes over a recording of the critic, or what autograd recorded with it."""
+    root = rooted(points)
+    recorder = Recorder([root])
+    at = run(critic, root, recorder)
+    recorder.finish(at.scores, at.edge.node)
+    if recorder.refusal is not None:
+        if must:
+            raise RuntimeError(f'engine was "always", and the critic has {recorder.refusal}.')
+        return _differentiated(at, arguments, points, recording=True)[0]
+    tape, block = recorder.tape, recorder.block
+    scores = at.scores.detach()
+    del at, root
+    with torch.no_grad():
+        gradients = Gradients(tape)
+        needed = tape.trainable(points.requires_grad)
+        term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+        penalised = penalise(block, term, gradients, needed)
+        at_points = backward(block, None, penalised.second_order, gradients, needed)
+    reached = tape.reached()
+    tensors = [tape.outers[index] for index in reached]
+    found = [gradients[index] for index in reached]
+    if points.requires_grad:
+        tensors.append(points)
+        found.append(at_points)
+    del scores
+    return ready(penalised.value, tensors, found)
+
+
+def generic_penalty(
+    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor
+) -> Tensor:
+    """The penalty by autograd's double backward, over twins."""
+    return generic_penalty_at(critic, arguments, points)[0]
+
+
+def generic_penalty_at(
+    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, with the norms [rows / groups]."""
+    recording = torch.is_grad_enabled()
+    at = run(critic, rooted(points), Twins() if recording else nullcontext())
+    return _differentiated(at, arguments, points, recording)
+
+
+def _differentiated(
+    at: Run, arguments: Arguments, points: Tensor, recording: bool
+) -> tuple[Tensor, Tensor]:
+    flows = points.grad_fn is not None and type(points.grad_fn).__name__ != "RootBackward"
+    found = input_gradient(at, differentiable=recording, flows=flows)
+    rows = found.gradient.reshape(arguments.rows, -1)
+    penalty, norms = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
     if not recording:
-        return penalty.detach()
-    behind = nodes_behind(penalty.grad_fn, stop=at.points, surely=True)
+        return penalty.detach(), norms
+    behind = nodes_behind(penalty.grad_fn, stop=found.points, surely=True)
     without = [
         node.variable
-        for node in at.behind_scores
+        for node in found.behind_scores
         if hasattr(node, "variable") and node not in behind
     ]
-    if flows and at.points not in behind:
+    if flows and found.points not in behind:
         without.append(points)
-    return WithZeros.apply(penalty, *without) if without else penalty
+    return (WithZeros.apply(penalty, *without) if without else penalty), norms
 
 
 class WithZeros(Function):

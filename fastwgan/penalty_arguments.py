@@ -68,6 +68,12 @@ def check(
     )
 
 
+def check_engine(engine: Any) -> None:
+    """Raises unless `engine` is one of the ways there are."""
+    if not isinstance(engine, str) or engine not in ("auto", "always", "never"):
+        raise ValueError(f"engine was {engine!r}; it must be 'auto', 'always' or 'never'.")
+
+
 def _check_samples(name: str, samples: Any) -> None:
     if not isinstance(samples, Tensor):
         raise TypeError(f"{name} was {_type(samples)}; it must be a torch.Tensor.")

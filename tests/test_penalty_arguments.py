@@ -249,5 +249,6 @@ def test_signature_is_the_documented_one() -> None:
         "alpha": None,
         "groups": 1,
         "generator": None,
+        "engine": "auto",
     }
     assert list(parameters)[:3] == ["critic", "real", "fake"]

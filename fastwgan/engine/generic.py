@@ -9,7 +9,7 @@ what the mathematics asks: a tangent and a weight gradient a layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,13 @@ from torch.autograd import Function
 from torch.autograd.graph import get_gradient_edge
 
 from fastwgan.engine.reached import nodes_behind
-from fastwgan.engine.twins import Twins
+
+
+class Run(NamedTuple):
+    """One call of a critic, recorded by autograd."""
+
+    scores: Tensor
+    edge: Any  # autograd's edge of the points
 
 
 class InputGradient(NamedTuple):
@@ -29,43 +35,72 @@ class InputGradient(NamedTuple):
     points: Any  # the node of the points themselves, one of `behind_scores`
 
 
-def input_gradient(
-    critic: Callable[[Tensor], Tensor], points: Tensor, *, differentiable: bool
-) -> InputGradient:
-    """The gradient of the sum of all scores at `points`, by one call of the critic.
+def rooted(points: Tensor) -> Tensor:
+    """The points as a tensor that requires grad, is no leaf, and may be written in place.
 
     Args:
-        critic: Called once, with grad mode on, on a tensor of the values of `points`.
         points: [batch, *sample], no leaf that requires grad, and in memory that nothing else
-            reads, since the critic may write to it. Becomes part of the graph.
-        differentiable: Whether the gradient shall itself be differentiable, which keeps the graph.
+            reads. Becomes part of the graph.
+    """
+    if points.requires_grad:
+        return points
+    with torch.enable_grad():
+        root: Tensor = Root.apply(points, _anchor(points))
+        return root
+
+
+def run(
+    critic: Callable[..., Tensor],
+    root: Tensor,
+    mode: AbstractContextManager[Any],
+    others: tuple[Any, ...] = (),
+) -> Run:
+    """Calls the critic once, with grad mode on, inside `mode`.
+
+    Args:
+        critic: The critic.
+        root: Of `rooted`.
+        mode: What watches the call.
+        others: Further arguments of the critic.
 
     Raises:
         TypeError: the critic returned no tensor.
-        ValueError: the critic's scores are not real, or have no gradient at the points.
+        ValueError: the critic's scores are not real, or do not require grad.
     """
-    flows = points.requires_grad
     with torch.enable_grad():
-        rooted = points if flows else Root.apply(points, _anchor(points))
         # Taken before the critic runs: an in-place operation on its input changes `grad_fn`.
-        edge = get_gradient_edge(rooted)
-        with Twins() if differentiable else nullcontext():
-            scores = critic(rooted)
+        edge = get_gradient_edge(root)
+        with mode:
+            scores = critic(root, *others)
     _check_scores(scores)
-    behind = nodes_behind(scores.grad_fn, stop=edge.node)
-    if edge.node not in behind:
-        raise ValueError(_NO_GRADIENT)
+    return Run(scores, edge)
+
+
+def input_gradient(at: Run, *, differentiable: bool, flows: bool) -> InputGradient:
+    """The gradient of the sum of all scores at the points.
+
+    Args:
+        at: The critic's call.
+        differentiable: Whether the gradient shall itself be differentiable, which keeps the graph.
+        flows: Whether the points require grad for what lies behind them.
+
+    Raises:
+        ValueError: the scores have no gradient at the points.
+    """
+    behind = nodes_behind(at.scores.grad_fn, stop=at.edge.node)
+    if at.edge.node not in behind:
+        raise ValueError(NO_GRADIENT)
     trainable = flows or any(hasattr(node, "variable") for node in behind)
     (gradient,) = torch.autograd.grad(
-        scores,
-        edge,
-        torch.ones_like(scores),
+        at.scores,
+        at.edge,
+        torch.ones_like(at.scores),
         create_graph=differentiable and trainable,
         allow_unused=True,
     )
     if gradient is None:
-        raise ValueError(_NO_GRADIENT)
-    return InputGradient(gradient, behind, edge.node)
+        raise ValueError(NO_GRADIENT)
+    return InputGradient(gradient, behind, at.edge.node)
 
 
 class Root(Function):
@@ -85,7 +120,7 @@ def _anchor(points: Tensor) -> Tensor:
     return torch.empty(0, dtype=points.dtype, device=points.device, requires_grad=True)
 
 
-_NO_GRADIENT = (
+NO_GRADIENT = (
     "critic returned scores that do not depend on its input through differentiable operations; "
     "they must, and must be neither constant nor detached."
 )
@@ -100,4 +135,4 @@ def _check_scores(scores: Any) -> None:
     if scores.is_complex():
         raise ValueError(f"critic returned {scores.dtype} scores; they must be real.")
     if not scores.requires_grad:
-        raise ValueError(_NO_GRADIENT)
+        raise ValueError(NO_GRADIENT)

@@ -14,8 +14,11 @@ from fastwgan.engine.twins.eligible import is_plain
 from fastwgan.engine.twins.geometry import Geometry
 from fastwgan.engine.twins.numbers import are_numbers, each
 
+Call = tuple[tuple[Any, Any, Any], Geometry]
+"""Input, weight and bias of a call, and the rest of it."""
 
-def convolution(
+
+def geometry_of(
     dims: int,
     input: Any,
     weight: Any,
@@ -25,22 +28,20 @@ def convolution(
     dilation: Any = 1,
     groups: Any = 1,
     **other: Any,
-) -> Any:
-    """Twin of torch.conv1d, conv2d and conv3d."""
-    if other or not _are_convolved(dims, input, weight, bias):
-        return NotImplemented
-    if not are_numbers(stride, dilation, groups):
-        return NotImplemented
+) -> Call | None:
+    """A call of torch.conv1d, conv2d or conv3d; None where its two paddings differ."""
+    if other or not are_numbers(stride, dilation, groups):
+        return None
     each_stride, each_dilation = each(stride, dims), each(dilation, dims)
     if isinstance(padding, str):
         padding = _named_padding(padding, weight, each_stride, each_dilation)
     if not are_numbers(padding):
-        return NotImplemented
+        return None
     geometry = Geometry(each_stride, each(padding, dims), each_dilation, False, [0] * dims, groups)
-    return _apply(input, weight, bias, geometry)
+    return (input, weight, bias), geometry
 
 
-def convolution_transpose(
+def geometry_of_transpose(
     dims: int,
     input: Any,
     weight: Any,
@@ -51,12 +52,10 @@ def convolution_transpose(
     groups: Any = 1,
     dilation: Any = 1,
     **other: Any,
-) -> Any:
-    """Twin of torch.conv_transpose1d, conv_transpose2d and conv_transpose3d."""
-    if other or not _are_convolved(dims, input, weight, bias):
-        return NotImplemented
-    if not are_numbers(stride, padding, output_padding, dilation, groups):
-        return NotImplemented
+) -> Call | None:
+    """A call of torch.conv_transpose1d, conv_transpose2d or conv_transpose3d."""
+    if other or not are_numbers(stride, padding, output_padding, dilation, groups):
+        return None
     geometry = Geometry(
         each(stride, dims),
         each(padding, dims),
@@ -65,7 +64,14 @@ def convolution_transpose(
         each(output_padding, dims),
         groups,
     )
-    return _apply(input, weight, bias, geometry)
+    return (input, weight, bias), geometry
+
+
+def _twin(dims: int, find: Callable[..., Call | None], *args: Any, **kwargs: Any) -> Any:
+    call = find(dims, *args, **kwargs)
+    if call is None or not _are_convolved(dims, *call[0]):
+        return NotImplemented
+    return _apply(*call[0], call[1])
 
 
 def _are_convolved(dims: int, input: Any, weight: Any, bias: Any) -> bool:
@@ -107,11 +113,15 @@ def _named_padding(
     return [total // 2 for total in totals]
 
 
+def _twins(dims: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return partial(_twin, dims, geometry_of), partial(_twin, dims, geometry_of_transpose)
+
+
 TWINS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.conv1d: partial(convolution, 1),
-    torch.conv2d: partial(convolution, 2),
-    torch.conv3d: partial(convolution, 3),
-    torch.conv_transpose1d: partial(convolution_transpose, 1),
-    torch.conv_transpose2d: partial(convolution_transpose, 2),
-    torch.conv_transpose3d: partial(convolution_transpose, 3),
+    torch.conv1d: _twins(1)[0],
+    torch.conv2d: _twins(2)[0],
+    torch.conv3d: _twins(3)[0],
+    torch.conv_transpose1d: _twins(1)[1],
+    torch.conv_transpose2d: _twins(2)[1],
+    torch.conv_transpose3d: _twins(3)[1],
 }

@@ -1,0 +1,186 @@
+"""The whole critic step: loss, penalties and all their gradients, without double backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastwgan import critic_loss_arguments
+from fastwgan.engine.blocks import Recorded
+from fastwgan.engine.critic_step import Done, Job, critic_step, points_of
+from fastwgan.engine.losses import Loss, check_loss, wasserstein
+from fastwgan.engine.ready import ready
+from fastwgan.engine.twins import Twins
+from fastwgan.engine.watched import is_watched
+from fastwgan.penalty import generic_penalty_at
+
+__all__ = ["CriticLoss", "critic_loss"]
+
+
+class CriticLoss(NamedTuple):
+    """A critic step's numbers. Only `total` is differentiable."""
+
+    total: Tensor
+    """Loss and penalties [], what to call `backward()` on."""
+    wasserstein: Tensor
+    """E f(real) - E f(fake) [], whatever the loss."""
+    penalty: Tensor
+    """The sum of the weighted penalties [], zero without any."""
+    gradient_norm: Tensor | None
+    """Mean norm of the critic's gradient [] at the first penalty's points; None without any."""
+    real_scores: Tensor
+    """The critic's scores of `real`, in the critic's shape."""
+    fake_scores: Tensor
+    """Likewise of `fake`."""
+
+
+def critic_loss(
+    critic: Callable[..., Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    penalty: str | Sequence[tuple[str, float]] | None = "wgan-gp",
+    weight: float = 10.0,
+    target: float | None = None,
+    alpha: Tensor | None = None,
+    groups: int = 1,
+    loss: str | Loss = "wasserstein",
+    real_args: Sequence[Any] = (),
+    fake_args: Sequence[Any] = (),
+    generator: torch.Generator | None = None,
+    engine: str = "auto",
+) -> CriticLoss:
+    """A critic's loss and gradient penalties, with the gradients computed in the same call.
+
+    `critic_loss(...).total.backward()` fills the parameters' gradients, which are ready by then:
+    no graph of the critic is kept, and none is differentiated twice.
+
+    Args:
+        critic: Any callable from samples [batch, *sample], and further arguments, to a real tensor
+            of scores of any shape.
+        real: [batch, *sample], float32, float64, bfloat16 or float16, any strides.
+        fake: As real: same shape, dtype and device. Gradients flow to real and fake where they
+            require it.
+        penalty: A kind of `gradient_penalty`, a sequence of pairs (kind, weight), or None. "r1" and
+            "r2" are taken at the loss's own samples and need no forward of their own.
+        weight: Factor of the penalty named by a kind alone.
+        target: The norm asked for, None for 1; for the kinds that have one.
+        alpha: What to take instead of random draws, as for `gradient_penalty`.
+        groups: How many consecutive samples share an alpha and count as one for the norm.
+        loss: "wasserstein" (E f(fake) - E f(real)), "hinge", "logistic", "relativistic" (softplus
+            of differences, pair by pair), or a callable from (real scores, fake scores) to a
+            scalar, which is differentiated on its own.
+        real_args: Further positional arguments of the critic with `real`, and with the penalty's
+            points between real and fake; tensors have the batch as first dimension.
+        fake_args: Likewise with `fake`; as many, of the same shapes.
+        generator: Passed to `torch.rand`; None is the default generator of the device.
+        engine: "auto", "always" or "never", as for `gradient_penalty`.
+
+    Returns:
+        A `CriticLoss`. `total` is differentiable once; all else is detached. Under `torch.no_grad`
+        only values are computed. Trainable parameters that the scores depend on get zeros where
+        the total does not depend on them; others None.
+
+    Raises:
+        TypeError: an argument, or what the critic or the loss returned, is of a wrong type.
+        ValueError: a wrong value, shape or device; or scores without a gradient at the points.
+        RuntimeError: called inside a transform of torch.func; or engine="always" and the critic
+            has an operation that the engine cannot take, which is named.
+
+    The critic's Python runs once, on `real`; what it did is repeated for `fake` and for the
+    penalty's points. Vectors of spectral norm so move by one call, random masks are drawn for each
+    set of rows, and running statistics move by each. Only where Python read a number out of a
+    tensor (`float(x.mean())`) or the engine is not used, the critic is called for each set.
+
+    Cost: ten products of the batch and a hidden layer's weights, where autograd takes twelve.
+
+    Source: DESIGN 6.2; Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, algorithm 1.
+    """
+    job = critic_loss_arguments.check(
+        critic,
+        real,
+        fake,
+        penalty=penalty,
+        weight=weight,
+        target=target,
+        alpha=alpha,
+        groups=groups,
+        loss=loss,
+        real_args=real_args,
+        fake_args=fake_args,
+        generator=generator,
+        engine=engine,
+    )
+    recording = torch.is_grad_enabled()
+    inferring = torch.is_inference_mode_enabled()
+    outside = torch.inference_mode(False) if inferring else nullcontext()
+    with outside, torch.set_grad_enabled(recording):
+        points = points_of(job.penalties)
+        if engine == "never" or is_watched():
+            return _generic(job, points, None)
+        done = critic_step(job, points, differentiate=recording)
+        if isinstance(done, Recorded):
+            if engine == "always":
+                raise RuntimeError(f'engine was "always", and the critic has {done.refusal}.')
+            return _generic(job, points, done)
+        return _finished(done)
+
+
+def _finished(done: Done) -> CriticLoss:
+    wide = torch.promote_types(done.loss.dtype, done.penalty.dtype)
+    total = done.loss.to(wide) + done.penalty.to(wide)
+    return _results(
+        ready(total, done.tensors, done.gradients),
+        done.real_scores,
+        done.fake_scores,
+        done.penalty,
+        done.norms,
+    )
+
+
+def _generic(job: Job, points: Sequence[Tensor | None], first: Recorded | None) -> CriticLoss:
+    """By autograd: the recorded call on `real`, if there is one, then a call for each other set."""
+    recording = torch.is_grad_enabled()
+    mode = Twins() if recording else nullcontext()
+    with mode:
+        real_scores = (
+            first.at.scores if first is not None else job.critic(job.real.clone(), *job.real_args)
+        )
+        fake_scores = job.critic(job.fake.clone(), *job.fake_args)
+    value = job.loss(real_scores, fake_scores)
+    check_loss(value, recording)
+    total, penalties, norms = value.reshape(()), torch.zeros_like(value.detach().reshape(())), []
+    for arguments, at in zip(job.penalties, points, strict=True):
+        samples, others = _own_samples(job, arguments) if at is None else (at, job.real_args)
+        critic = lambda x, others=others: job.critic(x, *others)  # noqa: E731
+        term, lengths = generic_penalty_at(critic, arguments, samples)
+        total, penalties = total + term, penalties + term.detach()
+        norms.append(lengths)
+    return _results(
+        total if recording else total.detach(),
+        real_scores.detach(),
+        fake_scores.detach(),
+        penalties,
+        tuple(norms),
+    )
+
+
+def _own_samples(job: Job, arguments: Any) -> tuple[Tensor, tuple[Any, ...]]:
+    real = arguments.kind == "r1"
+    return (job.real if real else job.fake).clone(), job.real_args if real else job.fake_args
+
+
+def _results(
+    total: Tensor,
+    real_scores: Tensor,
+    fake_scores: Tensor,
+    penalty: Tensor,
+    norms: tuple[Tensor, ...],
+) -> CriticLoss:
+    estimate = -wasserstein(real_scores, fake_scores)
+    norm = norms[0].mean() if norms else None
+    return CriticLoss(total, estimate, penalty, norm, real_scores, fake_scores)

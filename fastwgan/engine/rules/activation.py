@@ -1,0 +1,90 @@
+"""ReLU and LeakyReLU: the sign of the output tells the slope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
+
+_aten = torch.ops.aten
+
+
+class LeakyRelu(Rule):
+    """x where positive, else slope x, slope ≥ 0; `options` is the slope."""
+
+    kind = "leaky_relu"
+    piecewise_linear = True
+    reads_inputs = False
+
+    def __init__(self, slope: float | None = None) -> None:
+        self._slope = slope  # None: an argument of the call
+
+    def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
+        """All forms of the call; a negative slope loses the sign of x in the output."""
+        x, slope = (
+            _bind_leaky_relu(*args, **kwargs)
+            if self._slope is None
+            else (_bind_relu(*args, **kwargs), self._slope)
+        )
+        if not isinstance(slope, (int, float)) or not slope >= 0 or not x.is_floating_point():
+            return None
+        return Bound((x,), float(slope))
+
+    def forward(self, options: float, inputs: Tensors) -> tuple[Tensors, tuple[Any, ...]]:
+        """Out of place."""
+        x = inputs[0]
+        return (_aten.relu(x) if options == 0 else _aten.leaky_relu(x, options),), ()
+
+    def adjoint(
+        self, site: Site, cotangents: Tensors, wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Times one or the slope."""
+        return [_times_slope(cotangents[0], site) if wanted[0] else None]
+
+    def tangent(self, site: Site, tangents: Tensors) -> Tensors:
+        """Times one or the slope."""
+        return (_times_slope(tangents[0], site),)
+
+    def second_order(
+        self, site: Site, cotangents: Tensors, tangents: Tensors, wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """None: the slopes are constants."""
+        return [None]
+
+
+def _times_slope(d: Tensor | None, site: Site) -> Tensor | None:
+    if d is None:
+        return None
+    slope = site.options
+    scaled: Tensor = (
+        _aten.threshold_backward(d, site.output, 0)
+        if slope == 0
+        else _aten.leaky_relu_backward(d, site.output, slope, True)
+    )
+    return scaled
+
+
+def _bind_relu(input: Any, inplace: bool = False) -> Any:
+    return input
+
+
+def _bind_leaky_relu(input: Any, negative_slope: Any = 0.01, inplace: bool = False) -> Any:
+    return input, negative_slope
+
+
+_relu, _leaky_relu = LeakyRelu(0.0), LeakyRelu()
+
+RULES: dict[Callable[..., Any], Rule] = {
+    F.relu: _relu,
+    torch.relu: _relu,
+    torch.relu_: _relu,
+    Tensor.relu: _relu,
+    Tensor.relu_: _relu,
+    F.leaky_relu: _leaky_relu,
+    F.leaky_relu_: _leaky_relu,
+}
