@@ -97,7 +97,7 @@ class Recorder(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         writes = may_write(func, args, kwargs)
-        rule, bound = bind(func, args, kwargs)
+        rule, bound = bind(func, args, kwargs, self._slots)
         if isinstance(rule, Local) and name_of(func) in RANDOM_NAMES:
             self.refusal = f"{name_of(func)} draws random numbers that the engine cannot repeat"
             return func(*args, **kwargs)
@@ -126,9 +126,9 @@ class Recorder(TorchFunctionMode):
             return
         slots = tuple(self._put(y, is_read=rule.reads_outputs) for y in outputs)
         differentiable = tuple(y.requires_grad for y in outputs)
-        self.tape.nodes.append(
-            Node(rule, bound.options, inputs, slots, differentiable, bound.row_wise)
-        )
+        # A constant with rows of its own can widen what was one row.
+        row_wise = bound.row_wise and all(y.shape[:1] == (self.tape.rows,) for y in outputs)
+        self.tape.nodes.append(Node(rule, bound.options, inputs, slots, differentiable, row_wise))
         self.block.saved.append(saved)
 
     def _put(self, tensor: Tensor, *, is_read: bool) -> int:

@@ -65,7 +65,9 @@ class Rule:
             has terms for weights alone.
         reads_inputs: Whether adjoint, tangent or second order read activations among the inputs.
         reads_outputs: Likewise for outputs.
-        weights: Positions of inputs that have no dimension of rows.
+        weights: Positions of inputs that have no dimension of rows, and are no activations.
+        lends: Adjoints and second-order terms can be the cotangent's or tangent's own memory.
+        fresh: The output never shares memory with an input.
     """
 
     kind = ""
@@ -73,6 +75,8 @@ class Rule:
     reads_inputs = True
     reads_outputs = True
     weights: tuple[int, ...] = ()
+    fresh = True
+    lends = False
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """The call in this rule's own form, or None for one that it does not cover."""

@@ -32,13 +32,12 @@ def _at_most(input: Any, max: Any) -> Any:
 def _inside(d: Tensor, x: Tensor, bounds: Bounds) -> Tensor:
     low, high = bounds
     if low is None:
+        assert high is not None
         return d * (x <= high)
     return d * (x >= low) if high is None else d * ((x >= low) & (x <= high))
 
 
-def _hardtanh(
-    input: Any, min_val: Any = -1.0, max_val: Any = 1.0, inplace: bool = False
-) -> Any:
+def _hardtanh(input: Any, min_val: Any = -1.0, max_val: Any = 1.0, inplace: bool = False) -> Any:
     return _bounds(input, min_val, max_val)
 
 
@@ -52,9 +51,7 @@ def _strictly_inside(d: Tensor, x: Tensor, bounds: Bounds) -> Tensor:
 
 
 def _clamped(kind: str, signature: Any, first: Any) -> Elementwise:
-    return Elementwise(
-        kind, signature, lambda x, o: torch.clamp(x, *o), first, None, by_input=True
-    )
+    return Elementwise(kind, signature, lambda x, o: torch.clamp(x, *o), first, None, by_input=True)
 
 
 _abs = Elementwise(

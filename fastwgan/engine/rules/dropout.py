@@ -22,6 +22,18 @@ class Draw(NamedTuple):
     inplace: bool
 
 
+def _draws(input: Any, p: Any = 0.5, training: bool = True, inplace: bool = False) -> Any:
+    return input, Draw(p, bool(training), bool(inplace))
+
+
+def _draws_alpha(input: Any, p: Any = 0.5, training: bool = False, inplace: bool = False) -> Any:
+    return input, Draw(p, bool(training), bool(inplace))
+
+
+def _draws_builtin(input: Any, p: Any, train: bool) -> Any:
+    return input, Draw(p, bool(train), False)
+
+
 class Dropout(Rule):
     """Masks are drawn by torch's own call on ones, and so are the bits that torch draws.
 
@@ -35,6 +47,9 @@ class Dropout(Rule):
     piecewise_linear = True
     reads_inputs = False
     reads_outputs = False
+    fresh = False
+    lends = True
+    _signature = staticmethod(_draws)
 
     def __init__(
         self, kind: str, draw: Any = F.dropout, dims: int | None = None, whole: bool = False
@@ -43,11 +58,12 @@ class Dropout(Rule):
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """A batch, and a probability that is a number."""
-        parsed = parse(_draws_at_rest if self._is_builtin(function) else _draws, args, kwargs)
+        is_builtin = function in (torch.dropout, torch.dropout_)
+        parsed = parse(_draws_builtin if is_builtin else self._signature, args, kwargs)
         if parsed is None or not is_plain(parsed[0]):
             return None
         x, draw = parsed
-        if getattr(function, "__name__", "").endswith("_"):
+        if function is torch.dropout_:
             draw = draw._replace(inplace=True)
         if x.dim() == 0 or self._dims not in (None, x.dim()) or not is_number(draw.p):
             return None
@@ -96,12 +112,11 @@ class Dropout(Rule):
         """Mask and shift, [rows, ...] as x or as broadcasts to it."""
         return self._draw(_ones(x, whole=self._whole), p, True), None
 
-    def _is_builtin(self, function: Any) -> bool:
-        return function in (torch.dropout, torch.dropout_)
-
 
 class AlphaDropout(Dropout):
     """Dropped elements get SELU's lowest value, and the result its old mean and variance."""
+
+    _signature = staticmethod(_draws_alpha)
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """Not p = 1, which torch computes in another way."""
@@ -129,14 +144,6 @@ def _is_on(draw: Draw, x: Tensor) -> bool:
 
 def _masked(site: Site, d: Tensor | None) -> Tensor | None:
     return d if d is None or not site.saved else d * site.saved[0]
-
-
-def _draws(input: Any, p: Any = 0.5, training: bool = False, inplace: bool = False) -> Any:
-    return input, Draw(p, bool(training), bool(inplace))
-
-
-def _draws_at_rest(input: Any, p: Any, train: bool) -> Any:
-    return input, Draw(p, bool(train), False)
 
 
 _dropout = Dropout("dropout")

@@ -59,6 +59,8 @@ def are_counts(values: Iterable[Any]) -> bool:
 
 def parse(signature: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What `signature` makes of a call's arguments, None where they do not fit it."""
+    if kwargs.get("out", args) is None:
+        kwargs = {name: value for name, value in kwargs.items() if name != "out"}
     try:
         return signature(*args, **kwargs)
     except TypeError:

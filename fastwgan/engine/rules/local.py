@@ -106,6 +106,8 @@ class Local(Rule):
 
     kind = "local double backward"
     reads_outputs = False
+    fresh = False
+    lends = True
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         """Any call; its tensors in the order in which they stand in the arguments."""

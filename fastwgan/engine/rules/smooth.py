@@ -203,7 +203,7 @@ _RULES = (
     Elementwise(
         "pow",
         _power,
-        lambda x, n: x**n,  # type: ignore[no-any-return]
+        lambda x, n: x**n,
         _power_first,
         _power_second,
         by_input=True,
@@ -237,6 +237,10 @@ _RULES = (
     _elu_like("selu", _selu),
 )
 
+_kinds = {function: rule for rule in _RULES for function in every_name(rule.kind)}
+
 RULES: dict[Any, Rule] = {
-    function: rule for rule in _RULES for function in every_name(rule.kind)
-} | dict.fromkeys([Tensor.__pow__, Tensor.__ipow__], _RULES[8])
+    **_kinds,
+    Tensor.__pow__: _kinds[torch.pow],
+    Tensor.__ipow__: _kinds[torch.pow],
+}

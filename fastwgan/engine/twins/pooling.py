@@ -17,11 +17,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastwgan.engine.twins.eligible import is_recorded
+from fastwgan.engine.twins.eligible import is_plain, is_recorded
 from fastwgan.engine.twins.numbers import are_numbers, each
 from fastwgan.engine.twins.piecewise_linear import PiecewiseLinear
 
 _aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A pooling.
+
+    Attributes:
+        op: What is done.
+        lifted: 1 where the op's input has a dimension of one element more than the function's.
+        is_mean: It is but a mean over all positions.
+    """
+
+    op: Average | Maximum
+    lifted: int
+    is_mean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,7 @@ class Maximum:
         return self.gradient(g, g.new_empty(1).expand(self.input_shape), pieces)
 
 
-def average(
+def find_average(
     dims: int,
     input: Any,
     kernel_size: Any,
@@ -74,22 +89,22 @@ def average(
     count_include_pad: Any = True,
     divisor_override: Any = None,
     **other: Any,
-) -> Any:
-    """Twin of F.avg_pool1d, avg_pool2d and avg_pool3d."""
+) -> Pooled | None:
+    """F.avg_pool1d, avg_pool2d and avg_pool3d; None for a form not known here."""
     stride = kernel_size if _is_absent(stride) else stride
     if other or not _is_pooled(dims, input) or not are_numbers(kernel_size, stride, padding):
-        return NotImplemented
-    x, lifted = _lift(dims, input)
+        return None
+    x, lifted = lift(dims, input)
     window = _window(dims, kernel_size, stride, padding)
     rest = (ceil_mode, count_include_pad, divisor_override)
     pool, gradient = _AVERAGES[x.dim() - 2]
     op = Average(
         lambda t: pool(t, *window, *rest), lambda g, x: gradient(g, x, *window, *rest), x.shape
     )
-    return _apply(x, op, lifted)
+    return Pooled(op, lifted)
 
 
-def maximum(
+def find_maximum(
     dims: int,
     input: Any,
     kernel_size: Any,
@@ -99,14 +114,14 @@ def maximum(
     ceil_mode: Any = False,
     return_indices: Any = False,
     **other: Any,
-) -> Any:
-    """Twin of F.max_pool1d, max_pool2d and max_pool3d."""
+) -> Pooled | None:
+    """F.max_pool1d, max_pool2d and max_pool3d; None for a form not known here."""
     stride = kernel_size if _is_absent(stride) else stride
     if other or return_indices or not _is_pooled(dims, input):
-        return NotImplemented
+        return None
     if not are_numbers(kernel_size, stride, padding, dilation):
-        return NotImplemented
-    x, lifted = _lift(dims, input)
+        return None
+    x, lifted = lift(dims, input)
     window = _window(dims, kernel_size, stride, padding)
     rest = ([1] * lifted + each(dilation, dims), ceil_mode)
     pool, gradient = _MAXIMA[x.dim() - 2]
@@ -115,54 +130,54 @@ def maximum(
         lambda g, x, places: gradient(g, x, *window, *rest, places),
         x.shape,
     )
-    return _apply(x, op, lifted)
+    return Pooled(op, lifted)
 
 
-def adaptive_average(dims: int, input: Any, output_size: Any, **other: Any) -> Any:
-    """Twin of F.adaptive_avg_pool1d, 2d and 3d; to one cell it is a mean, which needs none."""
-    if other or not _is_pooled(dims, input):
-        return NotImplemented
-    sizes = _output_sizes(dims, input, output_size)
-    if sizes is None or all(size == 1 for size in sizes):
-        return NotImplemented
-    x, lifted = _lift(dims, input)
+def find_adaptive_average(dims: int, input: Any, output_size: Any, **other: Any) -> Pooled | None:
+    """F.adaptive_avg_pool1d, 2d and 3d; None for a form not known here."""
+    sizes = None if other else _output_sizes(dims, input, output_size)
+    if sizes is None:
+        return None
+    x, lifted = lift(dims, input)
     pool, gradient = _ADAPTIVE_AVERAGES[x.dim() - 2]
     op = Average(lambda t: pool(t, [1] * lifted + sizes), gradient, x.shape)
-    return _apply(x, op, lifted)
+    return Pooled(op, lifted, is_mean=all(size == 1 for size in sizes))
 
 
-def adaptive_maximum(
+def find_adaptive_maximum(
     dims: int, input: Any, output_size: Any, return_indices: Any = False, **other: Any
-) -> Any:
-    """Twin of F.adaptive_max_pool1d, 2d and 3d."""
-    if other or return_indices or not _is_pooled(dims, input):
-        return NotImplemented
-    sizes = _output_sizes(dims, input, output_size)
+) -> Pooled | None:
+    """F.adaptive_max_pool1d, 2d and 3d; None for a form not known here."""
+    sizes = None if other or return_indices else _output_sizes(dims, input, output_size)
     if sizes is None:
-        return NotImplemented
-    x, lifted = _lift(dims, input)
+        return None
+    x, lifted = lift(dims, input)
     pool, gradient = _ADAPTIVE_MAXIMA[x.dim() - 2]
-    op = Maximum(lambda t: pool(t, [1] * lifted + sizes), gradient, x.shape)
-    return _apply(x, op, lifted)
+    return Pooled(Maximum(lambda t: pool(t, [1] * lifted + sizes), gradient, x.shape), lifted)
+
+
+def lift(dims: int, input: Tensor) -> tuple[Tensor, int]:
+    """The input with at least two spatial dimensions, and how many were added."""
+    return (input.unsqueeze(-2), 1) if dims == 1 else (input, 0)
+
+
+def _twin(find: Callable[..., Pooled | None], dims: int, input: Any, *args: Any, **kw: Any) -> Any:
+    """Twin of the pooling that `find` finds; a mean needs none."""
+    pooled = find(dims, input, *args, **kw) if is_recorded(input) else None
+    if pooled is None or pooled.is_mean:
+        return NotImplemented
+    x, lifted = lift(dims, input)
+    y: Tensor = PiecewiseLinear.apply(x, pooled.op, False)
+    return y.squeeze(-2) if lifted else y
 
 
 def _is_pooled(dims: int, input: Any) -> bool:
     """True for a batch the twins compute on; autocast widens some poolings of half precision."""
     return (
-        is_recorded(input)
+        is_plain(input)
         and input.dim() == dims + 2
         and (input.dtype.itemsize >= 4 or not torch.is_autocast_enabled(input.device.type))
     )
-
-
-def _lift(dims: int, input: Tensor) -> tuple[Tensor, int]:
-    """The input with at least two spatial dimensions, and how many were added."""
-    return (input.unsqueeze(-2), 1) if dims == 1 else (input, 0)
-
-
-def _apply(x: Tensor, op: Average | Maximum, lifted: int) -> Tensor:
-    y: Tensor = PiecewiseLinear.apply(x, op, False)
-    return y.squeeze(-2) if lifted else y
 
 
 def _window(dims: int, kernel_size: Any, stride: Any, padding: Any) -> tuple[list[int], ...]:
@@ -181,6 +196,8 @@ def _is_absent(stride: Any) -> bool:
 
 def _output_sizes(dims: int, input: Tensor, output_size: Any) -> list[int] | None:
     """The output's size, where None stands for the input's; None for a form not known here."""
+    if not _is_pooled(dims, input):
+        return None
     sizes = output_size if isinstance(output_size, (list, tuple)) else [output_size] * dims
     if len(sizes) != dims:
         return None
@@ -207,20 +224,25 @@ _ADAPTIVE_MAXIMA = {
     3: (_aten.adaptive_max_pool3d, _aten.adaptive_max_pool3d_backward),
 }
 
+POOLINGS: dict[Callable[..., Any], tuple[Callable[..., Pooled | None], int]] = {
+    torch.avg_pool1d: (find_average, 1),
+    F.avg_pool2d: (find_average, 2),
+    F.avg_pool3d: (find_average, 3),
+    F.max_pool1d: (find_maximum, 1),
+    F.max_pool2d: (find_maximum, 2),
+    F.max_pool3d: (find_maximum, 3),
+    torch.max_pool1d: (find_maximum, 1),
+    torch.max_pool2d: (find_maximum, 2),
+    torch.max_pool3d: (find_maximum, 3),
+    torch.adaptive_avg_pool1d: (find_adaptive_average, 1),
+    F.adaptive_avg_pool2d: (find_adaptive_average, 2),
+    F.adaptive_avg_pool3d: (find_adaptive_average, 3),
+    F.adaptive_max_pool1d: (find_adaptive_maximum, 1),
+    F.adaptive_max_pool2d: (find_adaptive_maximum, 2),
+    F.adaptive_max_pool3d: (find_adaptive_maximum, 3),
+}
+"""What finds each function's pooling, and in how many dimensions."""
+
 TWINS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.avg_pool1d: partial(average, 1),
-    F.avg_pool2d: partial(average, 2),
-    F.avg_pool3d: partial(average, 3),
-    F.max_pool1d: partial(maximum, 1),
-    F.max_pool2d: partial(maximum, 2),
-    F.max_pool3d: partial(maximum, 3),
-    torch.max_pool1d: partial(maximum, 1),
-    torch.max_pool2d: partial(maximum, 2),
-    torch.max_pool3d: partial(maximum, 3),
-    torch.adaptive_avg_pool1d: partial(adaptive_average, 1),
-    F.adaptive_avg_pool2d: partial(adaptive_average, 2),
-    F.adaptive_avg_pool3d: partial(adaptive_average, 3),
-    F.adaptive_max_pool1d: partial(adaptive_maximum, 1),
-    F.adaptive_max_pool2d: partial(adaptive_maximum, 2),
-    F.adaptive_max_pool3d: partial(adaptive_maximum, 3),
+    function: partial(_twin, find, dims) for function, (find, dims) in POOLINGS.items()
 }
