@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastwgan import critic_loss_arguments
+from fastwgan.engine import compiling
 from fastwgan.engine.blocks import Recorded
 from fastwgan.engine.critic_step import Done, Job, critic_step, points_of
 from fastwgan.engine.losses import Loss, check_loss, wasserstein
@@ -100,6 +101,24 @@ def critic_loss(
 
     Source: DESIGN 6.2; Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, algorithm 1.
     """
+    if torch.compiler.is_compiling():
+        return _compiled(
+            critic,
+            real,
+            fake,
+            alpha,
+            real_args,
+            fake_args,
+            {
+                "penalty": penalty,
+                "weight": weight,
+                "target": target,
+                "groups": groups,
+                "loss": loss,
+                "generator": generator,
+                "engine": engine,
+            },
+        )
     job = critic_loss_arguments.check(
         critic,
         real,
@@ -128,6 +147,46 @@ def critic_loss(
                 raise RuntimeError(f'engine was "always", and the critic has {done.refusal}.')
             return _generic(job, points, done)
         return _finished(done)
+
+
+def _compiled(
+    critic: Callable[..., Tensor],
+    real: Tensor,
+    fake: Tensor,
+    alpha: Tensor | None,
+    real_args: Sequence[Any],
+    fake_args: Sequence[Any],
+    options: dict[str, Any],
+) -> CriticLoss:
+    """The call as a compiler sees it: one operation; or, of a function, a break in its graph."""
+    if not compiling.takes(critic):
+        further: dict[str, Any] = {"alpha": alpha, "real_args": real_args, "fake_args": fake_args}
+        return _outside_compilers(critic, real, fake, **further, **options)  # type: ignore[no-any-return]
+    values, real_scores, fake_scores = compiling.call(
+        _numbers, critic, real, fake, alpha, real_args, fake_args, True, options
+    )
+    rest = values.detach()
+    norm = rest[3] if options["penalty"] is not None else None
+    return CriticLoss(values[0], rest[1], rest[2], norm, real_scores, fake_scores)
+
+
+_outside_compilers = torch.compiler.disable(critic_loss, reason=compiling.REASON)
+
+
+def _numbers(
+    critic: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    alpha: Tensor | None,
+    real_args: Sequence[Any],
+    fake_args: Sequence[Any],
+    options: dict[str, Any],
+) -> tuple[list[Tensor], list[Tensor]]:
+    further: dict[str, Any] = {"alpha": alpha, "real_args": real_args, "fake_args": fake_args}
+    done = critic_loss(critic, real, fake, **further, **options)
+    norm = torch.zeros_like(done.total) if done.gradient_norm is None else done.gradient_norm
+    numbers = [done.total, done.wasserstein, done.penalty, norm]
+    return numbers, [done.real_scores, done.fake_scores]
 
 
 def _finished(done: Done) -> CriticLoss:

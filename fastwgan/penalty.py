@@ -7,10 +7,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 
 from fastwgan import penalty_arguments, penalty_points
+from fastwgan.engine import compiling
 from fastwgan.engine.generic import Run, input_gradient, rooted, run
 from fastwgan.engine.passes import Gradients, backward
 from fastwgan.engine.penalty import Term, penalise
@@ -98,17 +99,19 @@ def gradient_penalty(
     https://arxiv.org/abs/1705.07215 ("dragan").
     """
     if torch.compiler.is_compiling():
-        return _outside_compilers(  # type: ignore[no-any-return]
+        return _compiled(
             critic,
             real,
             fake,
-            kind=kind,
-            weight=weight,
-            target=target,
-            alpha=alpha,
-            groups=groups,
-            generator=generator,
-            engine=engine,
+            alpha,
+            {
+                "kind": kind,
+                "weight": weight,
+                "target": target,
+                "groups": groups,
+                "generator": generator,
+                "engine": engine,
+            },
         )
     penalty_arguments.check_engine(engine)
     arguments = penalty_arguments.check(
@@ -138,8 +141,32 @@ def gradient_penalty(
         return _by_engine(critic, arguments, points, must=engine == "always")
 
 
-# Compilers cannot follow a gradient taken inside a function: they leave their graph for the call.
-_outside_compilers = torch.compiler.disable(gradient_penalty)
+def _compiled(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor | None,
+    alpha: Tensor | None,
+    options: dict[str, Any],
+) -> Tensor:
+    """The call as a compiler sees it: one operation; or, of a function, a break in its graph."""
+    if not compiling.takes(critic):
+        return _outside_compilers(critic, real, fake, alpha=alpha, **options)  # type: ignore[no-any-return]
+    values, _, _ = compiling.call(_numbers, critic, real, fake, alpha, (), (), False, options)
+    return values[0]
+
+
+_outside_compilers = torch.compiler.disable(gradient_penalty, reason=compiling.REASON)
+
+
+def _numbers(
+    critic: nn.Module,
+    real: Tensor,
+    fake: Tensor | None,
+    alpha: Tensor | None,
+    *others: Any,
+) -> tuple[list[Tensor], list[Tensor]]:
+    options: dict[str, Any] = others[-1]
+    return [gradient_penalty(critic, real, fake, alpha=alpha, **options)], []
 
 
 def _by_engine(
