@@ -14,8 +14,10 @@ CHECKS = [
     HERE / f"{name}.cpp"
     for name in ("driver", "elementwise", "penalty", "spectral", "pool", "hostile")
 ]
-_PYTHONS_END = {"bindings", "tensor_table", "pooled_tensors"}
-KERNELS = [p for p in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if p.stem not in _PYTHONS_END]
+_PYTHONS_END = ("bindings", "plain_", "pooled_tensors", "tensor_table")
+KERNELS = [
+    p for p in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if not p.stem.startswith(_PYTHONS_END)
+]
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 FLAGS = ["-std=c++17", "-O1", "-g1", "-fno-math-errno", "-pthread", f"-I{ROOT / 'csrc/include'}"]

@@ -13,6 +13,7 @@ from fastwgan.ops.spectral_norm.autograd import (
     SpectralNorm,
     is_transformed,
     run_forward,
+    run_plain_forward,
 )
 from fastwgan.ops.spectral_norm.reference import matrix_sizes, vector_dtype
 
@@ -64,27 +65,21 @@ def spectral_norm(
 
     Source: Miyato et al. 2018, https://arxiv.org/abs/1802.05957, algorithm 1.
     """
-    # A lazily negated tensor's memory holds the wrong sign; the library resolves it.
-    direct = is_direct([*weights, *u, *v]) and not any(map(_is_neg, weights))
-    key = _checks.key_of(weights, u, v, dims, (n_power_iterations, eps, first)) if direct else None
-    if key is None or not _checks.passed(key):
+    outputs = run_plain_forward(weights, u, v, dims, n_power_iterations, eps, first)
+    if outputs is None:
+        # A lazily negated tensor's memory holds the wrong sign; the library resolves it.
+        direct = is_direct([*weights, *u, *v]) and not any(map(_is_neg, weights))
         _checks.check(weights, u, v, dims, n_power_iterations, eps, first)
-        if key is not None:
-            _checks.remember(key)
-    if weights[0].is_complex() or (not direct and is_transformed()):
-        normalised, sigma, _ = reference.forward(
-            weights, u, v, dims, n_power_iterations, eps, first
-        )
-        return normalised, sigma
-    if not direct:
-        return _through_library(weights, u, v, dims, n_power_iterations, eps, first)
+        if weights[0].is_complex() or (not direct and is_transformed()):
+            return reference.forward(weights, u, v, dims, n_power_iterations, eps, first)[:2]
+        if not direct:
+            return _through_library(weights, u, v, dims, n_power_iterations, eps, first)
+        with torch.no_grad():
+            outputs = run_forward(weights, u, v, dims, n_power_iterations, eps, first)
     if torch.is_grad_enabled() and any(map(_requires_grad, weights)):
-        sigma, *normalised = SpectralNorm.apply(
-            dims, n_power_iterations, eps, first, u, v, *weights
-        )
+        sigma, *normalised = SpectralNorm.apply(outputs, dims, *weights)
         return normalised, sigma
-    normalised, sigma, _ = run_forward(weights, u, v, dims, n_power_iterations, eps, first)
-    return normalised, sigma
+    return outputs[:2]
 
 
 def _through_library(

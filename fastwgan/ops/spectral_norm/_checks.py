@@ -1,60 +1,16 @@
 """What a call of spectral normalisation must fulfil, tested before anything is written.
 
-The tests of one call cost as much as a small layer's arithmetic, so calls on plain CPU tensors are
-first looked up by everything the tests depend on: `passed` is one set look-up.
+Calls on plain CPU tensors are tested in C++; those that fail there come here for the reason.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 
 import torch
 from torch import Tensor
 
 from fastwgan.ops.spectral_norm.reference import matrix_sizes, vector_dtype
-
-# Getters that map() calls without a frame of Python; mypy sees plain attributes.
-_size = Tensor.size
-_is_contiguous = Tensor.is_contiguous
-_dtype = Tensor.dtype.__get__  # type: ignore[attr-defined]
-_is_cpu = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
-_layout = Tensor.layout.__get__  # type: ignore[attr-defined]
-
-_passed: set[Hashable] = set()
-# More different groups than any program has; a program that makes up shapes starts over.
-_MOST_REMEMBERED = 1024
-
-
-def key_of(
-    weights: list[Tensor], u: list[Tensor], v: list[Tensor], dims: list[int], settings: Hashable
-) -> Hashable:
-    """All that decides whether a call on CPU tensors passes; None if it must be tested."""
-    vectors = [*u, *v]
-    tensors = weights + vectors
-    if not all(map(_is_cpu, tensors)) or not all(map(_is_contiguous, vectors)):
-        return None
-    return (
-        len(weights),
-        len(u),
-        settings,
-        tuple(dims),
-        *map(_size, tensors),
-        *map(_dtype, tensors),
-        *map(_layout, weights),
-    )
-
-
-def passed(key: Hashable) -> bool:
-    """True if a call with this key has passed `check` before."""
-    return key in _passed
-
-
-def remember(key: Hashable) -> None:
-    """Spares later calls with this key the tests."""
-    if len(_passed) >= _MOST_REMEMBERED:
-        _passed.clear()
-    _passed.add(key)
 
 
 def check(

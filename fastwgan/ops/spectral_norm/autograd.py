@@ -14,20 +14,21 @@ from torch import Tensor
 from torch.autograd import Function
 
 from fastwgan import backends
-from fastwgan.ops._library import is_direct
+from fastwgan.ops._library import is_direct, takes_plain
 from fastwgan.ops.spectral_norm import native, reference
 from fastwgan.ops.spectral_norm.reference import matrix_sizes
 
 BACKENDS: dict[str, Any] = {"reference": reference, "cpu": native}
 
 Gradients = list[Tensor | None]
+Outputs = tuple[list[Tensor], Tensor, Tensor]  # normalised, sigma, vectors
 _is_neg = Tensor.is_neg
 # The gradients of autograd.grad(..., is_grads_batched=True): of exact type, without memory.
 _is_batched = torch._C._functorch.is_legacy_batchedtensor
 
 # Arguments of SpectralNorm.apply before the weights, and of SpectralNormBackward.apply before the
 # tensors: autograd wants a None for each.
-_SETTINGS = 6
+_SETTINGS = 2
 _BACKWARD_SETTINGS = 2
 
 
@@ -53,6 +54,24 @@ def run_forward(
     return normalised, sigma, vectors
 
 
+def run_plain_forward(
+    weights: list[Tensor],
+    u: list[Tensor],
+    v: list[Tensor],
+    dims: list[int],
+    n_power_iterations: int,
+    eps: float,
+    first: str,
+) -> Outputs | None:
+    """The usual forward by one call of the kernel, all checks included; None for any other."""
+    if not takes_plain():
+        return None
+    outputs = native.forward_plain(weights, u, v, dims, n_power_iterations, eps, first)
+    if outputs is not None and n_power_iterations > 0:
+        torch.autograd.graph.increment_version(u + v)
+    return outputs
+
+
 def run_backward(
     grads: list[Tensor],
     normalised: list[Tensor],
@@ -68,22 +87,16 @@ def run_backward(
 
 
 class SpectralNorm(Function):
-    """(sigma, *normalised) of the weights; both differentiable in the weights, to any order."""
+    """(sigma, *normalised) of the weights; both differentiable in the weights, to any order.
+
+    The values are handed over: what has to be tested before a call is tested where they are made.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        dims: list[int],
-        n_power_iterations: int,
-        eps: float,
-        first: str,
-        u: list[Tensor],
-        v: list[Tensor],
-        *weights: Tensor,
+        ctx: Any, outputs: Outputs, dims: list[int], *weights: Tensor
     ) -> tuple[Tensor, ...]:
-        normalised, sigma, vectors = run_forward(
-            list(weights), u, v, dims, n_power_iterations, eps, first
-        )
+        normalised, sigma, vectors = outputs
         ctx.dims = dims
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(sigma, vectors, *normalised)
@@ -93,10 +106,16 @@ class SpectralNorm(Function):
     def backward(ctx: Any, grad_sigma: Tensor | None, *grads: Tensor | None) -> Any:
         sigma, vectors, *normalised = ctx.saved_tensors
         needed = ctx.needs_input_grad[_SETTINGS:]
-        gradients = weight_gradients(
-            grads, normalised, sigma, vectors, ctx.dims, grad_sigma, needed
-        )
-        return (None,) * _SETTINGS + tuple(gradients)
+        gradients: Sequence[Tensor | None] | None = None
+        if not torch.is_grad_enabled() and all(needed) and takes_plain():
+            gradients = native.backward_plain(
+                list(grads), normalised, sigma, vectors, ctx.dims, grad_sigma
+            )
+        if gradients is None:
+            gradients = weight_gradients(
+                grads, normalised, sigma, vectors, ctx.dims, grad_sigma, needed
+            )
+        return (*(None,) * _SETTINGS, *gradients)
 
 
 class SpectralNormBackward(Function):

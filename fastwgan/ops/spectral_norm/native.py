@@ -21,6 +21,41 @@ _BACKWARD = {
 }
 
 
+def forward_plain(
+    weights: list[Tensor],
+    u: list[Tensor],
+    v: list[Tensor],
+    dims: list[int],
+    n_power_iterations: int,
+    eps: float,
+    first: str,
+) -> tuple[list[Tensor], Tensor, Tensor] | None:
+    """`reference.forward` of exact, contiguous float32 or float64 tensors in CPU memory.
+
+    Returns:
+        None, with nothing written, when any tensor or setting is another.
+    """
+    if first not in ("u", "v"):
+        return None
+    return _cpu.plain_spectral_norm(
+        weights, u, v, dims, n_power_iterations, eps, first == "u", torch.get_num_threads()
+    )
+
+
+def backward_plain(
+    grads: list[Tensor | None],
+    normalised: list[Tensor],
+    sigma: Tensor,
+    vectors: Tensor,
+    dims: list[int],
+    grad_sigma: Tensor | None,
+) -> list[Tensor] | None:
+    """`reference.backward` likewise; None when any tensor is another or missing."""
+    return _cpu.plain_spectral_norm_backward(
+        grads, normalised, sigma, vectors, dims, grad_sigma, torch.get_num_threads()
+    )
+
+
 def forward(
     weights: Sequence[Tensor],
     u: Sequence[Tensor],
