@@ -110,6 +110,7 @@ def assert_as_the_recipe(
     fake: Tensor | None,
     *,
     reference: torch.dtype = torch.float64,
+    engine: str = "auto",
     **options: Any,
 ) -> Outcome:
     """Value, every gradient (of real and fake too, where they require it), buffers, generator."""
@@ -127,7 +128,7 @@ def assert_as_the_recipe(
     random = torch.get_rng_state()
     expected = run_plain(sets[1][0], sets[1][1], *sets[1][2], **options)
     torch.set_rng_state(random)
-    actual = run_ours(sets[0][0], sets[0][1], *sets[0][2], **options)
+    actual = run_ours(sets[0][0], sets[0][1], *sets[0][2], engine=engine, **options)
     assert actual.penalty.shape == ()
     assert_matches(actual.penalty, expected.penalty, op="penalty", order=0)
     if any(g is not None and bool(g.any()) for g in expected.gradients):

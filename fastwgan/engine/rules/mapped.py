@@ -81,7 +81,7 @@ class Mapped(Rule):
             return [None]
         call: Call = site.options
         with torch.enable_grad():
-            leaf = present.new_empty(1).expand(fit(call.x, present)).requires_grad_()
+            leaf = present.new_empty(()).expand(fit(call.x, present)).requires_grad_()
             outputs = tensors_in(call.linear(leaf))
         pairs = [(y, d) for y, d in zip(outputs, cotangents, strict=True) if d is not None]
         return list(torch.autograd.grad([y for y, _ in pairs], [leaf], [d for _, d in pairs]))

@@ -73,7 +73,7 @@ class Linear(Rule):
 def _result_of(function: Any, x: Tensor, args: Any, kwargs: Any) -> Tensor | None:
     """What a call returns for a tensor like x that costs no memory; None for what is no tensor."""
     try:
-        y = function(x.new_empty(1).expand(x.shape), *args, **kwargs)
+        y = function(x.new_empty(()).expand(x.shape), *args, **kwargs)
     except (RuntimeError, TypeError, IndexError):
         return None
     return y if isinstance(y, Tensor) and y.dtype is x.dtype else None
@@ -134,7 +134,7 @@ class Permute(Linear):
         if not args or not is_dense(args[0]):
             return None
         x = args[0]
-        probe = torch.empty(1).expand([*range(2, 2 + x.dim())])
+        probe = torch.empty(()).expand([*range(2, 2 + x.dim())])
         try:
             order = [size - 2 for size in function(probe, *args[1:], **kwargs).shape]
         except (RuntimeError, TypeError, IndexError):
@@ -160,7 +160,7 @@ class Cast(Linear):
             return None
         x = args[0]
         try:
-            y = function(x.new_empty(1).expand(x.shape), *args[1:], **kwargs)
+            y = function(x.new_empty(()).expand(x.shape), *args[1:], **kwargs)
         except (RuntimeError, TypeError):
             return None
         if not is_dense(y) or y.device != x.device or y.shape != x.shape:
