@@ -273,3 +273,30 @@ def test_autocast_and_integers_are_left_to_others(name: str) -> None:
     with torch.autocast("cpu"):
         rule, _ = bind(function, args, kwargs)
     assert rule.kind == LOCAL.kind
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if CASES[name].shape == (4, 6, 6)])
+def test_any_layout_of_images(name: str) -> None:
+    torch.manual_seed(6)
+    case = CASES[name]
+    x, *weights = inputs_of(case, 3)
+    rule, bound = bound_of(case, [x, *weights])
+    site = site_at(rule, bound)
+    last = bound.inputs[0].to(memory_format=torch.channels_last)  # type: ignore[union-attr]
+    other = site_at(rule, bind(*call_of(case, [last, *weights]))[1])
+    ds = random_like(site.outputs)
+    for d in (ds[0], torch.ones(()).double().expand(ds[0].shape)):  # type: ignore[union-attr]
+        wanted = [i < 3 and z is not None for i, z in enumerate(bound.inputs)]
+        ts = tuple(None if i else torch.randn_like(last) for i in range(len(wanted)))
+        for layout in (torch.channels_last, torch.contiguous_format):
+            d = d.contiguous(memory_format=layout) if d.dim() == 4 and d.stride(0) else d  # type: ignore[union-attr]
+            for got, want in (
+                (rule.adjoint(other, (d,), wanted), rule.adjoint(site, (d,), wanted)),
+                (rule.tangent(other, ts), rule.tangent(site, ts)),
+                (rule.second_order(other, (d,), ts, wanted),
+                 rule.second_order(site, (d,), ts, wanted)),
+            ):  # fmt: skip
+                for one, two in zip(got, want, strict=True):
+                    assert (one is None) == (two is None)
+                    if one is not None:
+                        torch.testing.assert_close(one, two)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,6 +51,14 @@ class BatchNorm(Normalisation):
     def statistics(self, x: Tensor, options: Any) -> tuple[Any, ...]:
         """Kept as one, since they have no rows."""
         return (Statistics(*super().statistics(x, options)),)
+
+    def pull(self, site: Site, d: Tensor, affine: Tensors, wanted: list[bool]) -> Tensors:
+        """Torch's backward, in which running statistics have no part."""
+        mean, rstd = (z.flatten() for z in self.read(site.saved))
+        found: Tensors = torch.ops.aten.native_batch_norm_backward(
+            d, site.input(), affine[0], None, None, mean, rstd, True, site.options.eps, wanted
+        )
+        return found
 
     def read(self, saved: tuple[Any, ...]) -> Statistics:
         """The one."""

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 from fastwgan.engine.rules.forms import is_number, is_plain, parse
 
+_aten = torch.ops.aten
+
 
 class Grouping(NamedTuple):
     """What is normalised together.
@@ -77,17 +79,10 @@ class Normalisation(Rule):
     ) -> list[Tensor | None]:
         """r P(w d); Σ d h; Σ d."""
         d = cotangents[0]
-        found: list[Tensor | None] = [None] * len(wanted)
         if d is None:
-            return found
-        h = _normalised(self, site.input(), site.options, site.saved)
-        if wanted[0]:
-            found[0] = self._project(site, self._weighted(site, d), h, scaled=True).reshape(d.shape)
-        if wanted[1]:
-            found[1] = self._to_weight(site, d * h.reshape(d.shape))
-        if wanted[2]:
-            found[2] = self._to_weight(site, d)
-        return found
+            return [None] * len(wanted)
+        found = self.pull(site, d, site.inputs[1:3], list(wanted[:3]))
+        return [g if want else None for g, want in zip(found, wanted, strict=True)]
 
     def tangent(self, site: Site, tangents: Tensors) -> Tensors:
         """w r P(t)."""
@@ -122,24 +117,41 @@ class Normalisation(Rule):
         variance, mean = torch.var_mean(formed, dims, correction=0, keepdim=True)
         return mean, (variance + options.eps).rsqrt_()
 
+    def pull(self, site: Site, d: Tensor, affine: Tensors, wanted: list[bool]) -> Tensors:
+        """The adjoints of x, weight and bias, by the backward that torch has."""
+        x, o = site.input(), site.options
+        if o.groups == 0:
+            return tuple(
+                _aten.native_layer_norm_backward(
+                    d, x, o.affine, *self.read(site.saved), *affine, wanted
+                )
+            )
+        mean, rstd = (z.flatten(1) for z in self.read(site.saved))
+        size = (*x.shape[:2], x[0, 0].numel())
+        whole = d.contiguous(), x.contiguous()
+        return tuple(
+            _aten.native_group_norm_backward(*whole, mean, rstd, affine[0], *size, o.groups, wanted)
+        )
+
     def read(self, saved: tuple[Any, ...]) -> Statistics:
         """What `statistics` saved."""
         return Statistics(*saved)
 
     def _moved(self, site: Site, t: Tensor) -> Tensor:
-        h = _normalised(self, site.input(), site.options, site.saved)
-        return self._project(site, t, h, scaled=True).reshape(t.shape)
+        """r P(t), which is the adjoint without a weight."""
+        moved = self.pull(site, t, (None, None), [True, False, False])[0]
+        assert moved is not None
+        return moved.view(t.shape)
 
-    def _project(self, site: Site, u: Tensor, h: Tensor, *, scaled: bool) -> Tensor:
-        """P(u), times r with `scaled`, in the form of groups."""
+    def _project(self, site: Site, u: Tensor, h: Tensor) -> Tensor:
+        """P(u), in the form of groups."""
         u, dims = self.form(u, site.options)
-        projected = u - u.mean(dims, True) - h * (u * h).mean(dims, True)
-        return projected.mul_(self.read(site.saved).rstd) if scaled else projected
+        return u - u.mean(dims, True) - h * (u * h).mean(dims, True)
 
     def _curved(self, site: Site, e: Tensor, t: Tensor) -> Tensor:
         shape = t.shape
         h = _normalised(self, site.input(), site.options, site.saved)
-        on_e, on_t = (self._project(site, u, h, scaled=False) for u in (e, t))
+        on_e, on_t = (self._project(site, u, h) for u in (e, t))
         (e, dims), (t, _) = self.form(e, site.options), self.form(t, site.options)
         e_h, t_h = (e * h).mean(dims, True), (t * h).mean(dims, True)
         common = (e * t).mean(dims, True) - e.mean(dims, True) * t.mean(dims, True) - e_h * t_h
@@ -202,7 +214,12 @@ def _bind_instance_norm(
 def are_normalised(input: Any, weight: Any, bias: Any, eps: Any) -> bool:
     """Whether these are what a norm's rules compute on."""
     given = [z for z in (weight, bias) if z is not None]
-    return is_plain(input, *given) and is_number(eps) and input.numel() > 0
+    return (
+        is_plain(input, *given)
+        and is_number(eps)
+        and input.numel() > 0
+        and input.dtype.itemsize >= 4
+    )
 
 
 def channels(x: Tensor) -> tuple[int, ...]:
