@@ -146,7 +146,7 @@ def critic_loss(
             if engine == "always":
                 raise RuntimeError(f'engine was "always", and the critic has {done.refusal}.')
             return _generic(job, points, done)
-        return _finished(done)
+        return _finished(job, done)
 
 
 def _compiled(
@@ -189,15 +189,15 @@ def _numbers(
     return numbers, [done.real_scores, done.fake_scores]
 
 
-def _finished(done: Done) -> CriticLoss:
-    wide = torch.promote_types(done.loss.dtype, done.penalty.dtype)
-    total = done.loss.to(wide) + done.penalty.to(wide)
+def _finished(job: Job, done: Done) -> CriticLoss:
+    total = done.loss + done.penalty
     return _results(
         ready(total, done.tensors, done.gradients),
         done.real_scores,
         done.fake_scores,
         done.penalty,
         done.norms,
+        done.loss if job.loss is wasserstein else None,
     )
 
 
@@ -239,7 +239,8 @@ def _results(
     fake_scores: Tensor,
     penalty: Tensor,
     norms: tuple[Tensor, ...],
+    loss: Tensor | None = None,
 ) -> CriticLoss:
-    estimate = -wasserstein(real_scores, fake_scores)
+    estimate = -(wasserstein(real_scores, fake_scores) if loss is None else loss)
     norm = norms[0].mean() if norms else None
     return CriticLoss(total, estimate, penalty, norm, real_scores, fake_scores)

@@ -15,6 +15,7 @@ from fastwgan.engine import compiling
 from fastwgan.engine.generic import Run, input_gradient, rooted, run
 from fastwgan.engine.passes import Gradients, backward
 from fastwgan.engine.penalty import Term, penalise
+from fastwgan.engine.plan import plan_of
 from fastwgan.engine.reached import nodes_behind
 from fastwgan.engine.ready import ready
 from fastwgan.engine.record import Recorder
@@ -186,10 +187,12 @@ def _by_engine(
     del at, root
     with torch.no_grad():
         gradients = Gradients(tape)
-        needed = tape.trainable(points.requires_grad)
+        plan = plan_of(tape, points_need_gradient=points.requires_grad)
         term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
-        penalised = penalise(block, term, gradients, needed)
-        at_points = backward(block, None, penalised.second_order, gradients, needed)
+        penalised = penalise(block, plan, term, gradients)
+        at_points = None
+        if any(term is not None for term in penalised.second_order):
+            at_points = backward(block, plan, None, penalised.second_order, gradients)
     reached = tape.reached()
     tensors = [tape.outers[index] for index in reached]
     found = [gradients[index] for index in reached]
@@ -197,7 +200,7 @@ def _by_engine(
         tensors.append(points)
         found.append(at_points)
     del scores
-    return ready(penalised.value, tensors, found)
+    return ready(penalised.penalty, tensors, found)
 
 
 def generic_penalty(

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fastwgan.engine.direct import NotDirect, is_direct, run_direct
 from fastwgan.engine.generic import Run, rooted, run
 from fastwgan.engine.record import Recorder
 from fastwgan.engine.replay import is_row_wise, replay
@@ -26,6 +27,12 @@ class Place(NamedTuple):
 
     block: Block
     rows: slice | None
+
+    @property
+    def scores(self) -> Tensor:
+        """These rows' scores."""
+        scores = self.block.scores
+        return scores if self.rows is None else scores[self.rows]
 
 
 class Recorded(NamedTuple):
@@ -47,23 +54,48 @@ def record(critic: Callable[..., Tensor], rows: Rows) -> Recorded:
     return Recorded(at, recorder.block, recorder.refusal, recorder.is_replayable)
 
 
-def place_rest(
-    critic: Callable[..., Tensor], first: Recorded, rest: Sequence[Rows]
-) -> list[Place] | str:
-    """Where the other sets of rows are, in the order given; or why the engine cannot take them.
+def place_all(critic: Callable[..., Tensor], rows: Sequence[Rows]) -> list[Place] | Recorded:
+    """Where each set of rows is; or, where the engine cannot tell, the call on the first.
 
     Nothing is replayed whose way through the critic's Python could differ.
     """
+    if is_direct(critic) and not any(each.others for each in rows):
+        assert isinstance(critic, nn.Module)
+        try:
+            block = run_direct(critic, torch.cat([each.samples.detach() for each in rows]))
+        except NotDirect:
+            pass
+        else:
+            return _split(block, [each.samples.shape[0] for each in rows])
+    first = record(critic, rows[0])
+    if first.refusal is not None:
+        return first
+    with torch.no_grad():
+        places = _place_rest(critic, first, rows[1:])
+    if isinstance(places, str):
+        return first._replace(refusal=places)
+    return [Place(first.block, None), *places]
+
+
+def _split(block: Block, sizes: Sequence[int]) -> list[Place]:
+    places, start = [], 0
+    for size in sizes:
+        places.append(Place(block, slice(start, start + size)))
+        start += size
+    return places
+
+
+def _place_rest(
+    critic: Callable[..., Tensor], first: Recorded, rest: Sequence[Rows]
+) -> list[Place] | str:
     if not first.is_replayable:
         return _recorded_each(critic, rest)
     tape = first.block.tape
     arguments = [_arguments(rows) for rows in rest]
-    if not is_row_wise(tape) or not rest:
+    if not is_row_wise(tape):
         return [Place(replay(tape, tensors), None) for tensors in arguments]
     joined = [torch.cat(column) for column in zip(*arguments, strict=True)]
-    block = replay(tape, joined)
-    count = tape.rows
-    return [Place(block, slice(i * count, (i + 1) * count)) for i in range(len(rest))]
+    return _split(replay(tape, joined), [tape.rows] * len(rest))
 
 
 def _recorded_each(critic: Callable[..., Tensor], rest: Sequence[Rows]) -> list[Place] | str:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fastwgan import penalty_points
-from fastwgan.engine.blocks import Place, Recorded, Rows, place_rest, record
-from fastwgan.engine.losses import Loss, scored
-from fastwgan.engine.passes import Adjoints, Gradients, backward
+from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
+from fastwgan.engine.joint import Joint, seeds_of, sweep
+from fastwgan.engine.losses import Loss, Scored, scored
+from fastwgan.engine.parts import Part, Parts, Sums, parts_of, split_rows
 from fastwgan.engine.penalty import Term, penalise, value_at
-from fastwgan.engine.tape import Tape
 from fastwgan.penalty_arguments import Arguments
 
 
@@ -41,32 +41,6 @@ class Done(NamedTuple):
     gradients: list[Tensor | None]
 
 
-class Part:
-    """One set of rows on the way through the passes."""
-
-    def __init__(self, place: Place, samples: Tensor) -> None:
-        self.block, self.rows = place
-        self.samples = samples
-        self.adjoints: Adjoints = [None] * self.block.tape.slots
-
-    @property
-    def scores(self) -> Tensor:
-        """These rows' scores."""
-        scores = self.block.scores
-        return scores if self.rows is None else scores[self.rows]
-
-    def add(self, adjoints: Adjoints) -> None:
-        """Adds second-order terms to what the backward starts from."""
-        for slot, term in enumerate(adjoints):
-            self.add_at(slot, term)
-
-    def add_at(self, slot: int, term: Tensor | None) -> None:
-        """Adds one of them."""
-        if term is not None:
-            before = self.adjoints[slot]
-            self.adjoints[slot] = term if before is None else before + term
-
-
 def critic_step(
     job: Job, points: Sequence[Tensor | None], *, differentiate: bool
 ) -> Done | Recorded:
@@ -77,108 +51,103 @@ def critic_step(
         points: Of each penalty, None for one at the loss's own samples.
         differentiate: Whether gradients are asked for.
     """
-    first = record(job.critic, Rows(job.real, job.real_args))
-    if first.refusal is not None:
-        return first
-    rest = [Rows(job.fake, job.fake_args)]
-    rest += [Rows(p, job.real_args) for p in points if p is not None]
+    rows = [Rows(job.real, job.real_args), Rows(job.fake, job.fake_args)]
+    rows += [Rows(p, job.real_args) for p in points if p is not None]
+    places = place_all(job.critic, rows)
+    if isinstance(places, Recorded):
+        return places
     with torch.no_grad():
-        places = place_rest(job.critic, first, rest)
-        if isinstance(places, str):
-            return first._replace(refusal=places)
-        block = first.block
-        del first
-        parts = [
-            Part(place, rows.samples)
-            for place, rows in zip(
-                [Place(block, None), *places], [Rows(job.real, ()), *rest], strict=True
-            )
-        ]
-        return _passes(job, parts, points, differentiate)
+        return _passes(job, places, [each.samples for each in rows], differentiate)
 
 
 def _passes(
-    job: Job, parts: list[Part], points: Sequence[Tensor | None], differentiate: bool
+    job: Job, places: Sequence[Place], samples: Sequence[Tensor], differentiate: bool
 ) -> Done:
-    real_scores, fake_scores = parts[0].scores, parts[1].scores
+    real_scores, fake_scores = places[0].scores, places[1].scores
     loss = scored(job.loss, real_scores, fake_scores, differentiate=differentiate)
+    own_rows = any(is_at_samples(arguments.kind) for arguments in job.penalties)
+    parts = parts_of(places, samples, own_rows=own_rows, differentiate=differentiate)
     sums = Sums(parts)
-    own = iter(parts[2:])
-    total, norms = torch.zeros_like(loss.value), []
-    for arguments, at in zip(job.penalties, points, strict=True):
-        part = next(own) if at is not None else parts[arguments.kind == "r2"]
-        value, lengths = _penalty(part, arguments, sums, differentiate)
-        total = total + value.to(total.dtype)
-        norms.append(lengths)
-    if differentiate:
-        parts[0].add_at(parts[0].block.tape.score, loss.real_seeds)
-        parts[1].add_at(parts[1].block.tape.score, loss.fake_seeds)
-        for part in parts:
-            sums.add_samples(part.samples, _backward(part, sums))
+    if parts.joint is not None:
+        penalties = [_sweep(job, parts, parts.joint, loss, sums)]
+    else:
+        penalties = _apart(job, parts, loss, sums, differentiate)
     tensors, gradients = sums.results()
-    return Done(loss.value, total, tuple(norms), real_scores, fake_scores, tensors, gradients)
+    values = [value for value, _ in penalties]
+    penalty = sum(values[1:], values[0]) if values else torch.zeros_like(loss.value)
+    norms = tuple(lengths for _, lengths in penalties)
+    return Done(loss.value, penalty, norms, real_scores, fake_scores, tensors, gradients)
+
+
+def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:
+    """All of the penalty, and the loss at the rows beside it; then the loss at other rows."""
+    beside = parts.losses[-1]
+    mine = loss.seeds[-len(beside.samples) :]
+    sizes = [each.shape[0] for each in (*beside.samples, *parts.points[0].samples)]
+    seeds = seeds_of(at.block.scores, split_rows([*mine, 1.0], sizes))
+    term = _term(at.penalty_rows, job.penalties[0])
+    swept = sweep(at, seeds, term, sums.of(at.block.tape))
+    sums.add_samples(beside.samples, swept.at_samples)
+    sums.add_samples(parts.points[0].samples, None)
+    for part, seed in zip(parts.losses[:-1], loss.seeds, strict=False):
+        part.seed([seed], [])
+        _backward(part, parts, sums)
+    return swept.penalty, swept.norms
+
+
+def _apart(
+    job: Job, parts: Parts, loss: Scored, sums: Sums, differentiate: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Each penalty by itself, then a backward for each set of rows."""
+    points = iter(parts.points)
+    found = []
+    for arguments in job.penalties:
+        at_samples = is_at_samples(arguments.kind)
+        part = parts.losses[arguments.kind == "r2"] if at_samples else next(points)
+        found.append(_penalty(part, arguments, parts, sums, differentiate))
+    if differentiate:
+        if len(parts.losses) == 1:
+            both = parts.losses[0]
+            both.seed(loss.seeds, [each.shape[0] for each in both.samples])
+        else:
+            for part, seed in zip(parts.losses, loss.seeds, strict=True):
+                part.seed([seed], [])
+        for part in (*parts.losses, *parts.points):
+            _backward(part, parts, sums)
+    return found
 
 
 def _penalty(
-    part: Part, arguments: Arguments, sums: Sums, differentiate: bool
+    part: Part, arguments: Arguments, parts: Parts, sums: Sums, differentiate: bool
 ) -> tuple[Tensor, Tensor]:
-    term = Term(part.rows, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+    term = _term(part.rows, arguments)
+    plan = parts.plans[id(part.block.tape)]
     if not differentiate:
-        value, norms, _, _ = value_at(part.block, term)
-        return value, norms
-    needed = part.block.tape.trainable(part.samples.requires_grad)
-    done = penalise(part.block, term, sums.of(part.block.tape), needed)
+        value = value_at(part.block, plan, term)
+        return value.penalty, value.norms
+    done = penalise(part.block, plan, term, sums.of(part.block.tape))
     part.add(done.second_order)
-    return done.value, done.norms
+    return done.penalty, done.norms
 
 
-def _backward(part: Part, sums: Sums) -> Tensor | None:
-    if all(adjoint is None for adjoint in part.adjoints):
-        return None
+def _term(rows: slice | None, arguments: Arguments) -> Term:
+    return Term(rows, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+
+
+def _backward(part: Part, parts: Parts, sums: Sums) -> None:
     tape = part.block.tape
-    needed = tape.trainable(part.samples.requires_grad)
-    return backward(part.block, part.rows, part.adjoints, sums.of(tape), needed)
+    found = part.run_backward(parts.plans[id(tape)], sums.of(tape))
+    sums.add_samples(part.samples, found)
 
 
-class Sums:
-    """The gradients of everything that requires one, over all tapes."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._tapes: dict[int, tuple[Tape, Gradients]] = {}
-        self._samples: dict[int, tuple[Tensor, Tensor | None]] = {}
-        for part in parts:
-            tape = part.block.tape
-            self._tapes.setdefault(id(tape), (tape, Gradients(tape)))
-
-    def of(self, tape: Tape) -> Gradients:
-        """The sums of one tape."""
-        return self._tapes[id(tape)][1]
-
-    def add_samples(self, samples: Tensor, gradient: Tensor | None) -> None:
-        """Adds to the gradient of samples, where they require one."""
-        if not samples.requires_grad:
-            return
-        before = self._samples.get(id(samples), (samples, None))[1]
-        if before is not None and gradient is not None:
-            gradient = before + gradient
-        self._samples[id(samples)] = (samples, before if gradient is None else gradient)
-
-    def results(self) -> tuple[list[Tensor], list[Tensor | None]]:
-        """The tensors that the scores depend on, and their gradients; None is zero."""
-        found = dict(self._samples)
-        for tape, gradients in self._tapes.values():
-            for index in tape.reached():
-                tensor, gradient = tape.outers[index], gradients[index]
-                before = found.get(id(tensor), (tensor, None))[1]
-                if before is not None and gradient is not None:
-                    gradient = before.add_(gradient)
-                found[id(tensor)] = (tensor, before if gradient is None else gradient)
-        return [tensor for tensor, _ in found.values()], [g for _, g in found.values()]
+def is_at_samples(kind: str) -> bool:
+    """Whether a kind of penalty is taken at the loss's own samples."""
+    return kind in ("r1", "r2")
 
 
 def points_of(penalties: Sequence[Arguments]) -> list[Tensor | None]:
     """Where each penalty is taken; None for the loss's own samples."""
     return [
-        None if arguments.kind in ("r1", "r2") else penalty_points.points(arguments)
+        None if is_at_samples(arguments.kind) else penalty_points.points(arguments)
         for arguments in penalties
     ]

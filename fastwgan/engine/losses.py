@@ -40,12 +40,15 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+Seed = Tensor | float | None
+"""A loss's derivative by some scores: as these, the same for all of them, or zero."""
+
+
 class Scored(NamedTuple):
-    """A loss, and its derivatives by the scores as these."""
+    """A loss, and its derivatives by the scores."""
 
     value: Tensor  # []
-    real_seeds: Tensor | None
-    fake_seeds: Tensor | None
+    seeds: tuple[Seed, Seed]  # of real, of fake
 
 
 def scored(loss: Loss, real: Tensor, fake: Tensor, *, differentiate: bool) -> Scored:
@@ -55,14 +58,16 @@ def scored(loss: Loss, real: Tensor, fake: Tensor, *, differentiate: bool) -> Sc
         TypeError: the loss returned no tensor.
         ValueError: the loss was no scalar, or does not depend on the scores.
     """
+    if loss is wasserstein and real.numel() and fake.numel():
+        return Scored(wasserstein(real, fake), (-1.0 / real.numel(), 1.0 / fake.numel()))
     with torch.set_grad_enabled(differentiate):
         real_leaf, fake_leaf = (s.detach().requires_grad_(differentiate) for s in (real, fake))
         value = loss(real_leaf, fake_leaf)
         check_loss(value, differentiate)
         if not differentiate:
-            return Scored(value, None, None)
-        seeds = torch.autograd.grad(value, (real_leaf, fake_leaf), allow_unused=True)
-    return Scored(value.detach().reshape(()), *seeds)
+            return Scored(value, (None, None))
+        real_seed, fake_seed = torch.autograd.grad(value, (real_leaf, fake_leaf), allow_unused=True)
+    return Scored(value.detach().reshape(()), (real_seed, fake_seed))
 
 
 def check_loss(value: Any, differentiate: bool) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
+from fastwgan.engine.plan import Plan, Step
 from fastwgan.engine.rules.base import Rule
 from fastwgan.engine.rules.local import Local
-from fastwgan.engine.tape import Block, Node, Tape
+from fastwgan.engine.tape import Block, Tape
 
 Adjoints = list[Tensor | None]
 """By slot: what flows back into it, None for nothing."""
+Tensors = tuple[Tensor | None, ...]
 
 
 class Gradients:
@@ -21,10 +21,10 @@ class Gradients:
         self._sums: list[Tensor | None] = [None] * len(tape.outers)
 
     def add(self, index: int, term: Tensor, rule: Rule) -> None:
-        """Adds a term of a rule's, copied where others may hold the same memory."""
+        """Adds a term of a rule's; autograd's own may be memory that others hold too."""
         before = self._sums[index]
         if before is None:
-            self._sums[index] = term.clone() if rule.lends else term
+            self._sums[index] = term.clone() if isinstance(rule, Local) else term
         else:
             before.add_(term)
 
@@ -32,11 +32,14 @@ class Gradients:
         return self._sums[index]
 
 
-def transpose(block: Block, rows: slice | None, seed: Tensor) -> tuple[Tensor | None, Adjoints]:
+def transpose(
+    block: Block, plan: Plan, rows: slice | None, seed: Tensor
+) -> tuple[Tensor | None, Adjoints]:
     """The gradient of ⟨seed, scores⟩ at the input, and every cotangent on the way there.
 
     Args:
         block: Where.
+        plan: The tape's.
         rows: Which of its rows; None for all.
         seed: As the scores of these rows.
 
@@ -47,40 +50,34 @@ def transpose(block: Block, rows: slice | None, seed: Tensor) -> tuple[Tensor | 
     tape = block.tape
     cotangents: Adjoints = [None] * tape.slots
     cotangents[tape.score] = seed
-    flows = tape.is_differentiable
-    for index in reversed(range(len(tape.nodes))):
-        node = tape.nodes[index]
-        ds = tuple(cotangents[slot] for slot in node.outputs)
-        if all(d is None for d in ds):
-            continue
-        wanted = [
-            reference is not None and reference >= 0 and flows[reference]
-            for reference in node.inputs
-        ]
-        adjoints = node.rule.adjoint(block.site(index, rows), ds, wanted)
-        for reference, adjoint in zip(node.inputs, adjoints, strict=True):
-            if adjoint is not None and reference is not None:
-                _accumulate(cotangents, reference, adjoint)
+    for index in range(len(plan.steps) - 1, -1, -1):
+        step = plan.steps[index]
+        ds = tuple([cotangents[slot] for slot in step.outputs])
+        if any_of(ds):
+            adjoints = step.rule.adjoint(block.site(index, rows), ds, step.flows)
+            for reference, adjoint in zip(step.inputs, adjoints, strict=True):
+                if adjoint is not None and reference is not None:
+                    accumulate(cotangents, reference, adjoint)
     return cotangents[tape.arguments[0]], cotangents
 
 
 def tangent(
     block: Block,
+    plan: Plan,
     rows: slice | None,
     start: Tensor,
     cotangents: Adjoints,
     gradients: Gradients,
-    needed: Sequence[bool],
 ) -> Adjoints:
     """Moves the input by `start`; adds the second-order terms of outer tensors to `gradients`.
 
     Args:
         block: Where.
+        plan: The tape's.
         rows: Which of its rows; None for all.
         start: As the input of these rows.
         cotangents: Of `transpose` at the same rows; freed slot by slot.
         gradients: What the terms of parameters are added to.
-        needed: By slot, whether a gradient behind it is asked for.
 
     Returns:
         By slot, the second-order terms of activations.
@@ -89,120 +86,84 @@ def tangent(
     tangents: Adjoints = [None] * tape.slots
     tangents[tape.arguments[0]] = start
     terms: Adjoints = [None] * tape.slots
-    last = _last_readers(tape)
-    moving = tape.moving(needed)
-    for index, node in enumerate(tape.nodes):
-        ts = tuple(None if r is None or r < 0 else tangents[r] for r in node.inputs)
-        if any(node.differentiable) and any(t is not None for t in ts):
-            ds = tuple(cotangents[slot] for slot in node.outputs)
-            on = any(moving[slot] for slot in node.outputs)
-            moved = _tangent_at(block, index, rows, ds, ts, gradients, needed, terms, on)
-            for slot, t, flows in zip(node.outputs, moved, node.differentiable, strict=True):
-                tangents[slot] = t if flows else None
-        for slot in node.outputs:
+    for index, step in enumerate(plan.steps):
+        ts = tuple([None if r is None or r < 0 else tangents[r] for r in step.inputs])
+        if step.differentiable and any_of(ts):
+            ds = tuple([cotangents[slot] for slot in step.outputs])
+            moved, second = _tangent_at(block, index, step, rows, ds, ts)
+            put_tangents(tape, step, moved, tangents)
+            add_terms(step, second, gradients, terms)
+        for slot in step.outputs:
             cotangents[slot] = None
-        for reference in node.inputs:
-            if reference is not None and reference >= 0 and last[reference] == index:
-                tangents[reference] = None
+        for slot in step.frees:
+            tangents[slot] = None
     return terms
 
 
 def _tangent_at(
-    block: Block,
-    index: int,
-    rows: slice | None,
-    ds: tuple[Tensor | None, ...],
-    ts: tuple[Tensor | None, ...],
-    gradients: Gradients,
-    needed: Sequence[bool],
-    terms: Adjoints,
-    on: bool,
-) -> tuple[Tensor | None, ...]:
-    tape = block.tape
-    node = tape.nodes[index]
+    block: Block, index: int, step: Step, rows: slice | None, ds: Tensors, ts: Tensors
+) -> tuple[Tensors, list[Tensor | None]]:
     site = block.site(index, rows)
-    wanted = [tape.wants(reference, needed) for reference in node.inputs]
-    if isinstance(node.rule, Local):
-        moved, second = node.rule.tangent_and_second_order(site, ds, ts, wanted)
-    else:
-        moved = node.rule.tangent(site, ts) if on else (None,) * len(ds)
-        second = (
-            node.rule.second_order(site, ds, ts, wanted)
-            if any(wanted) and any(d is not None for d in ds)
-            else [None] * len(wanted)
-        )
-    for reference, term in zip(node.inputs, second, strict=True):
+    if isinstance(step.rule, Local):
+        return step.rule.tangent_and_second_order(site, ds, ts, step.wanted)
+    moved = step.rule.tangent(site, ts) if step.moves else ()
+    if step.is_wanted and any_of(ds):
+        return moved, step.rule.second_order(site, ds, ts, step.wanted)
+    return moved, []
+
+
+def put_tangents(tape: Tape, step: Step, moved: Tensors, tangents: Adjoints) -> None:
+    """Notes the tangents of a step's outputs, where they are differentiable."""
+    for slot, t in zip(step.outputs, moved, strict=False):  # none where nothing reads them
+        tangents[slot] = t if tape.is_differentiable[slot] else None
+
+
+def add_terms(
+    step: Step, terms: list[Tensor | None], gradients: Gradients, adjoints: Adjoints
+) -> None:
+    """Adds a step's terms to the sums of parameters and to the adjoints of activations."""
+    for reference, term in zip(step.inputs, terms, strict=False):
         if term is None or reference is None:
             continue
         if reference < 0:
-            gradients.add(~reference, term, node.rule)
+            gradients.add(~reference, term, step.rule)
         else:
-            _accumulate(terms, reference, term)
-    return moved
+            accumulate(adjoints, reference, term)
 
 
 def backward(
-    block: Block,
-    rows: slice | None,
-    adjoints: Adjoints,
-    gradients: Gradients,
-    needed: Sequence[bool],
+    block: Block, plan: Plan, rows: slice | None, adjoints: Adjoints, gradients: Gradients
 ) -> Tensor | None:
     """One ordinary backward from the adjoints of any slots.
 
     Args:
-        block: Where. Each value is freed once no earlier node reads it.
+        block: Where.
+        plan: The tape's.
         rows: Which of its rows; None for all.
         adjoints: By slot, what flows into it from outside; taken over.
         gradients: What the parameters' are added to.
-        needed: By slot, whether a gradient behind it is asked for.
 
     Returns:
         The input's gradient at these rows; None when not needed, or zero.
     """
     tape = block.tape
-    for index in reversed(range(len(tape.nodes))):
-        node = tape.nodes[index]
-        ds = tuple(adjoints[slot] for slot in node.outputs)
-        if any(d is not None for d in ds):
-            _backward_at(block, index, node, rows, ds, adjoints, gradients, needed)
-        for slot in node.outputs:
+    for index in range(len(plan.steps) - 1, -1, -1):
+        step = plan.steps[index]
+        ds = tuple([adjoints[slot] for slot in step.outputs])
+        if step.is_wanted and any_of(ds):
+            terms = step.rule.adjoint(block.site(index, rows), ds, step.wanted)
+            add_terms(step, terms, gradients, adjoints)
+        for slot in step.outputs:
             adjoints[slot] = None
     return adjoints[tape.arguments[0]]
 
 
-def _backward_at(
-    block: Block,
-    index: int,
-    node: Node,
-    rows: slice | None,
-    ds: tuple[Tensor | None, ...],
-    adjoints: Adjoints,
-    gradients: Gradients,
-    needed: Sequence[bool],
-) -> None:
-    wanted = [block.tape.wants(reference, needed) for reference in node.inputs]
-    if not any(wanted):
-        return
-    found = node.rule.adjoint(block.site(index, rows), ds, wanted)
-    for reference, adjoint in zip(node.inputs, found, strict=True):
-        if adjoint is None or reference is None:
-            continue
-        if reference < 0:
-            gradients.add(~reference, adjoint, node.rule)
-        else:
-            _accumulate(adjoints, reference, adjoint)
-
-
-def _accumulate(adjoints: Adjoints, slot: int, term: Tensor) -> None:
+def accumulate(adjoints: Adjoints, slot: int, term: Tensor) -> None:
+    """Adds a term to a slot's adjoint, out of place: others may hold either."""
     before = adjoints[slot]
     adjoints[slot] = term if before is None else before + term
 
 
-def _last_readers(tape: Tape) -> list[int]:
-    last = [-1] * tape.slots
-    for index, node in enumerate(tape.nodes):
-        for reference in node.inputs:
-            if reference is not None and reference >= 0:
-                last[reference] = index
-    return last
+def any_of(tensors: Tensors) -> bool:
+    """Whether any is there."""
+    return tensors.count(None) < len(tensors)

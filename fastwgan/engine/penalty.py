@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from fastwgan.engine.generic import NO_GRADIENT
 from fastwgan.engine.passes import Adjoints, Gradients, tangent, transpose
+from fastwgan.engine.plan import Plan
 from fastwgan.engine.tape import Block
 from fastwgan.ops.gradient_penalty.autograd import run_norm_penalty
 
@@ -24,31 +24,40 @@ class Term(NamedTuple):
     groups: int
 
 
+class Value(NamedTuple):
+    """A penalty, and what its derivatives start from."""
+
+    penalty: Tensor  # []
+    norms: Tensor  # [rows / groups]
+    start: Tensor  # d penalty / d gradient, as the points
+    cotangents: Adjoints  # by slot
+
+
 class Penalised(NamedTuple):
     """A penalty, and what its backward starts from."""
 
-    value: Tensor  # []
+    penalty: Tensor  # []
     norms: Tensor  # [rows / groups]
     second_order: Adjoints  # by slot
 
 
-def value_at(block: Block, term: Term) -> tuple[Tensor, Tensor, Tensor, Adjoints]:
-    """Penalty [], norms [rows / groups], d penalty / d gradient as the points; and cotangents.
+def value_at(block: Block, plan: Plan, term: Term) -> Value:
+    """The penalty of the critic's gradient at the points.
 
     Raises:
         ValueError: the scores have no gradient at the points.
     """
     scores = block.scores if term.rows is None else block.scores[term.rows]
-    gradient, cotangents = transpose(block, term.rows, torch.ones_like(scores))
+    gradient, cotangents = transpose(block, plan, term.rows, torch.ones_like(scores))
     if gradient is None:
         raise ValueError(NO_GRADIENT)
     rows = gradient.reshape(gradient.shape[0] // term.groups, -1)
-    value, norms, start = run_norm_penalty(rows, term.kind, term.target, term.weight)
-    return value, norms, start.to(gradient.dtype).view(gradient.shape), cotangents
+    penalty, norms, start = run_norm_penalty(rows, term.kind, term.target, term.weight)
+    return Value(penalty, norms, start.to(gradient.dtype).view(gradient.shape), cotangents)
 
 
-def penalise(block: Block, term: Term, gradients: Gradients, needed: Sequence[bool]) -> Penalised:
+def penalise(block: Block, plan: Plan, term: Term, gradients: Gradients) -> Penalised:
     """Passes 2 and 3; the terms of parameters are added to `gradients`."""
-    value, norms, start, cotangents = value_at(block, term)
-    second_order = tangent(block, term.rows, start, cotangents, gradients, needed)
-    return Penalised(value, norms, second_order)
+    value = value_at(block, plan, term)
+    second_order = tangent(block, plan, term.rows, value.start, value.cotangents, gradients)
+    return Penalised(value.penalty, value.norms, second_order)

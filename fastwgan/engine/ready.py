@@ -56,7 +56,7 @@ class _Ready(Function):
         if not keeps:
             # Nothing else may hold them, or autograd copies each into .grad.
             ctx.held.gradients = None
-        is_one = g.device.type == "cpu" and bool(g == 1)
+        is_one = g.device.type == "cpu" and g.item() == 1
         found: list[Tensor | None] = [None]
         for index, (shape, dtype, device) in enumerate(ctx.like):
             gradient = gradients[index]

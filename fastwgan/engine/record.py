@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from fastwgan.engine.calls import METADATA, RANDOM_NAMES, REFUSED, may_write, name_of
 from fastwgan.engine.reached import nodes_behind
-from fastwgan.engine.rules import bind
+from fastwgan.engine.rules import LOCAL, bind
 from fastwgan.engine.rules.base import Bound, Rule
 from fastwgan.engine.rules.local import Local
 from fastwgan.engine.tape import Block, Node, Tape
@@ -101,6 +101,8 @@ class Recorder(TorchFunctionMode):
         if isinstance(rule, Local) and name_of(func) in RANDOM_NAMES:
             self.refusal = f"{name_of(func)} draws random numbers that the engine cannot repeat"
             return func(*args, **kwargs)
+        if any(id(bound.inputs[i]) in self._slots for i in rule.weights):
+            rule, bound = LOCAL, LOCAL.bind(func, args, kwargs)  # the weights move with the input
         inputs = tuple(self._reference(z, rule) for z in bound.inputs)
         if writes:
             self._preserve(bound.inputs)

@@ -20,6 +20,7 @@ class LeakyRelu(Rule):
     kind = "leaky_relu"
     piecewise_linear = True
     reads_inputs = False
+    places = True
 
     def __init__(self, slope: float | None = None) -> None:
         self._slope = slope  # None: an argument of the call
@@ -40,15 +41,22 @@ class LeakyRelu(Rule):
         x = inputs[0]
         return (_aten.relu(x) if options == 0 else _aten.leaky_relu(x, options),), ()
 
+    def forward_in_place(self, options: float, inputs: Tensors) -> Tensors:
+        """Over the input."""
+        x = inputs[0]
+        return (_aten.relu_(x) if options == 0 else _aten.leaky_relu_(x, options),)
+
     def adjoint(
         self, site: Site, cotangents: Tensors, wanted: Sequence[bool]
     ) -> list[Tensor | None]:
         """Times one or the slope."""
-        return [_times_slope(cotangents[0], site) if wanted[0] else None]
+        d = cotangents[0]
+        return [None if d is None or not wanted[0] else self.adjoint_at(site, d, None)]
 
     def tangent(self, site: Site, tangents: Tensors) -> Tensors:
         """Times one or the slope."""
-        return (_times_slope(tangents[0], site),)
+        t = tangents[0]
+        return (None if t is None else self.tangent_at(site, t, None),)
 
     def second_order(
         self, site: Site, cotangents: Tensors, tangents: Tensors, wanted: Sequence[bool]
@@ -56,17 +64,18 @@ class LeakyRelu(Rule):
         """None: the slopes are constants."""
         return [None]
 
+    def adjoint_at(self, site: Site, cotangent: Tensor, out: Tensor | None) -> Tensor:
+        """Times one or the slope."""
+        slope, y = site.options, site.output
+        if slope == 0:
+            if out is None:
+                return _aten.threshold_backward(cotangent, y, 0)  # type: ignore[no-any-return]
+            return _aten.threshold_backward(cotangent, y, 0, grad_input=out)  # type: ignore[no-any-return]
+        if out is None:
+            return _aten.leaky_relu_backward(cotangent, y, slope, True)  # type: ignore[no-any-return]
+        return _aten.leaky_relu_backward(cotangent, y, slope, True, grad_input=out)  # type: ignore[no-any-return]
 
-def _times_slope(d: Tensor | None, site: Site) -> Tensor | None:
-    if d is None:
-        return None
-    slope = site.options
-    scaled: Tensor = (
-        _aten.threshold_backward(d, site.output, 0)
-        if slope == 0
-        else _aten.leaky_relu_backward(d, site.output, slope, True)
-    )
-    return scaled
+    tangent_at = adjoint_at
 
 
 def _bind_relu(input: Any, inplace: bool = False) -> Any:

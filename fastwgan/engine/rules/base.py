@@ -68,6 +68,9 @@ class Rule:
         weights: Positions of inputs that have no dimension of rows, and are no activations.
         lends: Adjoints and second-order terms can be the cotangent's or tangent's own memory.
         fresh: The output never shares memory with an input.
+        merges: The term of input 1 is one sum over rows of products of cotangent and input 0, and
+            the second-order term the same sum of cotangent and tangent: several can be one call.
+        places: One input, one output; `adjoint_at` and `tangent_at` can write where they are told.
     """
 
     kind = ""
@@ -77,6 +80,8 @@ class Rule:
     weights: tuple[int, ...] = ()
     fresh = True
     lends = False
+    merges = False
+    places = False
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """The call in this rule's own form, or None for one that it does not cover."""
@@ -109,6 +114,18 @@ class Rule:
 
         Cotangents and tangents are constants.
         """
+        raise NotImplementedError
+
+    def forward_in_place(self, options: Any, inputs: Tensors) -> Tensors:
+        """The outputs, over the only input; for rules that place."""
+        raise NotImplementedError
+
+    def adjoint_at(self, site: Site, cotangent: Tensor, out: Tensor | None) -> Tensor:
+        """The adjoint, in `out` if given; for rules that place."""
+        raise NotImplementedError
+
+    def tangent_at(self, site: Site, tangent: Tensor, out: Tensor | None) -> Tensor:
+        """The tangent, in `out` if given, which can be the output itself; for rules that place."""
         raise NotImplementedError
 
     def row_option(self, options: Any, rows: int) -> Any:

@@ -26,6 +26,7 @@ class Convolution(Rule):
     piecewise_linear = True
     reads_outputs = False
     weights = (1, 2)
+    merges = True
 
     def __init__(self, dims: int, *, transposed: bool = False) -> None:
         find = geometry_of_transpose if transposed else geometry_of
@@ -58,8 +59,8 @@ class Convolution(Rule):
         assert d is not None
         x, weight = site.input(0), site.input(1)
         return [
-            geometry.input_gradient(d, weight, x.shape) if wanted[0] else None,
-            geometry.weight_gradient(d, x, weight.shape) if wanted[1] else None,
+            geometry.input_gradient(d, weight, x) if wanted[0] else None,
+            geometry.weight_gradient(d, x, weight) if wanted[1] else None,
             d.sum([0, *range(2, d.dim())]) if wanted[2] else None,
         ]
 
@@ -75,7 +76,7 @@ class Convolution(Rule):
         d, t = cotangents[0], tangents[0]
         if not wanted[1] or d is None or t is None:
             return [None, None, None]
-        return [None, site.options.weight_gradient(d, t, site.input(1).shape), None]
+        return [None, site.options.weight_gradient(d, t, site.input(1)), None]
 
 
 RULES: dict[Callable[..., Any], Rule] = {

@@ -36,16 +36,21 @@ class Geometry:
         )
         return y
 
-    def input_gradient(self, g: Tensor, weight: Tensor, input_shape: torch.Size) -> Tensor:
-        """convᵀ(g, w), shaped as the input."""
-        # Only the shape of the input is read.
-        x = g.new_empty(1).expand(input_shape)
+    def input_gradient(self, g: Tensor, weight: Tensor, like: Tensor | torch.Size) -> Tensor:
+        """convᵀ(g, w), shaped as the input.
+
+        Args:
+            g: As the output.
+            weight: The weight.
+            like: The input, whose memory format tells the algorithm, or its shape.
+        """
+        x = like if isinstance(like, Tensor) else g.new_empty(1).expand(like)
         gradient: Tensor = self._backward(g, x, weight, 0)
         return gradient
 
-    def weight_gradient(self, g: Tensor, x: Tensor, weight_shape: torch.Size) -> Tensor:
-        """corr(g, x), shaped as the weight."""
-        weight = g.new_empty(1).expand(weight_shape)
+    def weight_gradient(self, g: Tensor, x: Tensor, like: Tensor | torch.Size) -> Tensor:
+        """corr(g, x), shaped as the weight; `like` is the weight, or its shape."""
+        weight = like if isinstance(like, Tensor) else g.new_empty(1).expand(like)
         gradient: Tensor = self._backward(g, x, weight, 1)
         return gradient
 
