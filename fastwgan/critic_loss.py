@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fastwgan import critic_loss_arguments
-from fastwgan.engine import compiling
+from fastwgan.engine import compiling, distributed
 from fastwgan.engine.blocks import Recorded
 from fastwgan.engine.critic_step import Done, Job, critic_step, points_of
 from fastwgan.engine.losses import Loss, check_loss, wasserstein
@@ -87,10 +89,15 @@ def critic_loss(
         the total does not depend on them; others None.
 
     Raises:
-        TypeError: an argument, or what the critic or the loss returned, is of a wrong type.
+        TypeError: an argument, or what the critic or the loss returned, is of a wrong type; or
+            parameters are DTensors.
         ValueError: a wrong value, shape or device; or scores without a gradient at the points.
         RuntimeError: called inside a transform of torch.func; or engine="always" and the critic
-            has an operation that the engine cannot take, which is named.
+            has an operation that the engine cannot take, which is named; or the critic is the
+            inner module of a DistributedDataParallel object.
+
+    A DistributedDataParallel object takes the whole call as its one forward, so that `backward`
+    averages the gradients over processes as after any other.
 
     The critic's Python runs once, on `real`; what it did is repeated for `fake` and for the
     penalty's points. Vectors of spectral norm so move by one call, random masks are drawn for each
@@ -101,38 +108,24 @@ def critic_loss(
 
     Source: DESIGN 6.2; Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, algorithm 1.
     """
+    given = real, fake, alpha, real_args, fake_args
+    options: dict[str, Any] = {
+        "penalty": penalty,
+        "weight": weight,
+        "target": target,
+        "groups": groups,
+        "loss": loss,
+        "generator": generator,
+        "engine": engine,
+    }
     if torch.compiler.is_compiling():
-        return _compiled(
-            critic,
-            real,
-            fake,
-            alpha,
-            real_args,
-            fake_args,
-            {
-                "penalty": penalty,
-                "weight": weight,
-                "target": target,
-                "groups": groups,
-                "loss": loss,
-                "generator": generator,
-                "engine": engine,
-            },
-        )
+        return _compiled(critic, *given, options)
+    if isinstance(critic, DistributedDataParallel):
+        return distributed.through_ddp(critic, partial(_again, options), given)
+    distributed.refuse_sharded(critic, "critic_loss")
+    distributed.refuse_inner(critic)
     job = critic_loss_arguments.check(
-        critic,
-        real,
-        fake,
-        penalty=penalty,
-        weight=weight,
-        target=target,
-        alpha=alpha,
-        groups=groups,
-        loss=loss,
-        real_args=real_args,
-        fake_args=fake_args,
-        generator=generator,
-        engine=engine,
+        critic, real, fake, alpha=alpha, real_args=real_args, fake_args=fake_args, **options
     )
     recording = torch.is_grad_enabled()
     inferring = torch.is_inference_mode_enabled()
@@ -149,6 +142,20 @@ def critic_loss(
         return _finished(job, done)
 
 
+def _again(
+    options: dict[str, Any],
+    critic: Callable[..., Tensor],
+    real: Tensor,
+    fake: Tensor,
+    alpha: Tensor | None,
+    real_args: Sequence[Any],
+    fake_args: Sequence[Any],
+) -> CriticLoss:
+    return critic_loss(
+        critic, real, fake, alpha=alpha, real_args=real_args, fake_args=fake_args, **options
+    )
+
+
 def _compiled(
     critic: Callable[..., Tensor],
     real: Tensor,
@@ -160,8 +167,7 @@ def _compiled(
 ) -> CriticLoss:
     """The call as a compiler sees it: one operation; or, of a function, a break in its graph."""
     if not compiling.takes(critic):
-        further: dict[str, Any] = {"alpha": alpha, "real_args": real_args, "fake_args": fake_args}
-        return _outside_compilers(critic, real, fake, **further, **options)  # type: ignore[no-any-return]
+        return _outside_compilers(options, critic, real, fake, alpha, real_args, fake_args)  # type: ignore[no-any-return]
     values, real_scores, fake_scores = compiling.call(
         _numbers, critic, real, fake, alpha, real_args, fake_args, True, options
     )
@@ -170,20 +176,12 @@ def _compiled(
     return CriticLoss(values[0], rest[1], rest[2], norm, real_scores, fake_scores)
 
 
-_outside_compilers = torch.compiler.disable(critic_loss, reason=compiling.REASON)
+_outside_compilers = torch.compiler.disable(_again, reason=compiling.REASON)
 
 
-def _numbers(
-    critic: nn.Module,
-    real: Tensor,
-    fake: Tensor,
-    alpha: Tensor | None,
-    real_args: Sequence[Any],
-    fake_args: Sequence[Any],
-    options: dict[str, Any],
-) -> tuple[list[Tensor], list[Tensor]]:
-    further: dict[str, Any] = {"alpha": alpha, "real_args": real_args, "fake_args": fake_args}
-    done = critic_loss(critic, real, fake, **further, **options)
+def _numbers(critic: nn.Module, *given_and_options: Any) -> tuple[list[Tensor], list[Tensor]]:
+    *given, options = given_and_options
+    done = _again(options, critic, *given)
     norm = torch.zeros_like(done.total) if done.gradient_norm is None else done.gradient_norm
     numbers = [done.total, done.wasserstein, done.penalty, norm]
     return numbers, [done.real_scores, done.fake_scores]

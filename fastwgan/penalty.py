@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from fastwgan import penalty_arguments, penalty_points
-from fastwgan.engine import compiling
+from fastwgan.engine import compiling, distributed
 from fastwgan.engine.generic import Run, input_gradient, rooted, run
 from fastwgan.engine.passes import Gradients, backward
 from fastwgan.engine.penalty import Term, penalise
@@ -115,6 +115,7 @@ def gradient_penalty(
             },
         )
     penalty_arguments.check_engine(engine)
+    distributed.check_penalty(critic, engine)
     arguments = penalty_arguments.check(
         critic,
         real,
