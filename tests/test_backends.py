@@ -32,6 +32,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             real(tensors, bound)
 
         monkeypatch.setattr(module, "clip_", spy)
+
+    def plain(tensors: Any, bound: float, real: Any = weight_clip.native.clip_plain_) -> bool:
+        taken = bool(real(tensors, bound))
+        seen.extend(["cpu"] * taken)
+        return taken
+
+    monkeypatch.setattr(weight_clip.native, "clip_plain_", plain)
     return seen
 
 
@@ -199,6 +206,17 @@ class TestEnvironment:
     def test_bad_instruction_set_at_the_front_door(self) -> None:
         said = error_of("import fastwgan", FASTWGAN_CPU_ISA="sse9")
         assert said.startswith("ImportError: FASTWGAN_CPU_ISA was 'sse9'; it must be one of")
+
+    @pytest.mark.parametrize("limit", ["", "0", "7", "1024"])
+    def test_pool_limit(self, limit: str) -> None:
+        assert output_of(SHOW_SET, FASTWGAN_POOL_MIB=limit)
+
+    @pytest.mark.parametrize("limit", ["abc", "-1", "1.5", " 1", "1 ", "1e3", "9" * 30])
+    def test_bad_pool_limit(self, limit: str) -> None:
+        assert error_of(LOAD_CPU, FASTWGAN_POOL_MIB=limit) == (
+            f"ImportError: FASTWGAN_POOL_MIB was '{limit}'; it must be a whole number of "
+            "mebibytes, 0 or more."
+        )
 
     def test_backend(self) -> None:
         assert output_of(SHOW_BACKEND, FASTWGAN_BACKEND="reference") == "reference"

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "parallel.h"
+#include "scaled_copy.h"
 #include "simd.h"
 
 namespace fastwgan {
@@ -23,16 +24,6 @@ FW_INLINE void interpolate_body(const T* real, const T* fake, T alpha, T* interp
 
 FW_DISPATCH(interpolate, (const T* real, const T* fake, T alpha, T* interpolates, int64_t size),
             (real, fake, alpha, interpolates, size))
-
-template <class T, int Bytes>
-FW_INLINE void scale_body(const T* from, T factor, T* to, int64_t size) {
-  constexpr int step = lanes<T, Bytes>;
-  int64_t i = 0;
-  for (; i + step <= size; i += step) store<T, Bytes>(to + i, factor * load<T, Bytes>(from + i));
-  for (; i < size; ++i) to[i] = factor * from[i];
-}
-
-FW_DISPATCH(scale, (const T* from, T factor, T* to, int64_t size), (from, factor, to, size))
 
 template <class T, int Bytes>
 FW_INLINE void sum_of_squares_body(const T* row, int64_t size, double* sum) {
@@ -83,7 +74,7 @@ template <class T>
 void cotangent_of(const T* row, int64_t size, double n, double share, Penalty at, T* cotangent) {
   const double factor = share * at.factor;
   if (std::fabs(factor) <= static_cast<double>(std::numeric_limits<T>::max()))
-    return scale<T>(row, static_cast<T>(factor), cotangent, size);
+    return scaled_copy<T>(row, static_cast<T>(factor), cotangent, size);
   for (int64_t i = 0; i < size; ++i)
     cotangent[i] = static_cast<T>(share * at.slope * (static_cast<double>(row[i]) / n));
 }

@@ -18,10 +18,18 @@ constexpr size_t huge_page = size_t{2} << 20;
 constexpr size_t huge_block = size_t{4} << 20;  // from here on, huge pages are asked for
 constexpr int64_t default_limit = int64_t{512} << 20;
 
+constexpr int64_t unreadable = -1;
+
+// Bytes; `unreadable` for what is no whole number of mebibytes.
 int64_t limit_from_environment() {
   const char* mebibytes = std::getenv("FASTWGAN_POOL_MIB");
   if (mebibytes == nullptr || *mebibytes == '\0') return default_limit;
-  return std::strtoll(mebibytes, nullptr, 10) << 20;
+  int64_t limit = 0;
+  for (const char* digit = mebibytes; *digit != '\0'; ++digit) {
+    if (*digit < '0' || *digit > '9' || limit >= int64_t{1} << 39) return unreadable;
+    limit = 10 * limit + (*digit - '0');
+  }
+  return limit << 20;
 }
 
 struct Pool {
@@ -90,6 +98,8 @@ void give_back(Block block) {
   }
   std::free(block.data);
 }
+
+bool pool_limit_is_readable() { return limit_from_environment() != unreadable; }
 
 PoolUse pool_use() {
   Pool& p = pool();

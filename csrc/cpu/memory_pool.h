@@ -16,6 +16,9 @@ struct Block {
   size_t size;
 };
 
+// False when FASTWGAN_POOL_MIB, the most that waits, is no whole number of mebibytes.
+bool pool_limit_is_readable();
+
 // Throws std::bad_alloc. Any thread may call any of these.
 Block take_block(size_t bytes);
 void give_back(Block block);

@@ -1,6 +1,8 @@
 #include "pooled_tensors.h"
 
+#include <cstdlib>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "dlpack.h"
@@ -82,6 +84,10 @@ const DLExchange& torch_exchange() {
 }
 
 void bind_pooled_tensors(py::module_& m) {
+  if (!pool_limit_is_readable())
+    throw py::import_error("FASTWGAN_POOL_MIB was '" +
+                           std::string(std::getenv("FASTWGAN_POOL_MIB")) +
+                           "'; it must be a whole number of mebibytes, 0 or more.");
   m.def("pooled_like", &pooled_tensors_like, py::arg("tensors"));
   m.def("pool_use", [] {
     const PoolUse use = pool_use();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "power_iteration.h"
+#include "scaled_copy.h"
 
 namespace fastwgan {
 namespace {
@@ -14,15 +15,6 @@ namespace {
 // Layers of at least this many elements are shared by the team; smaller ones go to one thread each,
 // since the four or five barriers of a shared layer cost as much as the layer.
 constexpr int64_t shared_layer_size = int64_t{1} << 16;
-
-template <class T, int Bytes>
-FW_INLINE void scaled_copy_body(const T* from, T factor, T* to, int64_t size) {
-  constexpr int step = lanes<T, Bytes>;
-  int64_t i = 0;
-  for (; i + step <= size; i += step) store<T, Bytes>(to + i, factor * load<T, Bytes>(from + i));
-  for (; i < size; ++i) to[i] = factor * from[i];
-}
-FW_DISPATCH(scaled_copy, (const T* from, T factor, T* to, int64_t size), (from, factor, to, size))
 
 template <class T, int Bytes>
 FW_INLINE void blocked_dot_of_body(const T* a, const T* b, int64_t size, double* sum) {
@@ -84,6 +76,14 @@ int64_t bytes_of(const fw_spectral_norm_layer* layers, int64_t count, int64_t el
   int64_t size = 0;
   for (int64_t i = 0; i < count; ++i) size += size_of(layers[i]);
   return size * element;
+}
+
+// Where in `vectors` each layer's u begins; its v follows.
+std::vector<int64_t> vector_offsets(const fw_spectral_norm_layer* layers, int64_t count) {
+  std::vector<int64_t> offsets(count);
+  for (int64_t i = 0, offset = 0; i < count; offset += layers[i].rows + cols_of(layers[i]), ++i)
+    offsets[i] = offset;
+  return offsets;
 }
 
 // Memory for every thread's workspace, in one block of whole cache lines.
@@ -150,9 +150,7 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
       return FW_INVALID_ARGUMENT;
 
   const int team_size = threads_for(4 * bytes_of(layers, count, sizeof(T)), threads);
-  std::vector<int64_t> offsets(count);
-  for (int64_t i = 0, offset = 0; i < count; offset += layers[i].rows + cols_of(layers[i]), ++i)
-    offsets[i] = offset;
+  const std::vector<int64_t> offsets = vector_offsets(layers, count);
   Workspaces<T> workspaces(layers, count, team_size);
 
   for_each_layer(layers, count, team_size, [&](Team& team, int thread, int64_t i) {
@@ -173,7 +171,6 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
       own = std::copy(u, u + layer.rows, own);  // not memcpy: an empty vector may be null
       std::copy(v, v + cols_of(layer), own);
     }
-    team.barrier();  // the shared workspace is free for the next layer
   });
   return FW_OK;
 }
@@ -220,9 +217,7 @@ int spectral_norm_backward(const fw_spectral_norm_layer* layers, const T* const*
       return FW_INVALID_ARGUMENT;
 
   const int team_size = threads_for(4 * bytes_of(layers, count, sizeof(T)), threads);
-  std::vector<int64_t> offsets(count);
-  for (int64_t i = 0, offset = 0; i < count; offset += layers[i].rows + cols_of(layers[i]), ++i)
-    offsets[i] = offset;
+  const std::vector<int64_t> offsets = vector_offsets(layers, count);
   std::vector<double> sums(8 * static_cast<size_t>(team_size));
 
   for_each_layer(layers, count, team_size, [&](Team& team, int thread, int64_t i) {
