@@ -24,6 +24,7 @@ from fastwgan import backends, optim, parametrizations
 from fastwgan.backends import use_backend
 from fastwgan.clipping import clip_after_step, clip_weights_
 from fastwgan.critic_loss import CriticLoss, critic_loss
+from fastwgan.engine.explain import explain
 from fastwgan.penalty import gradient_penalty
 from fastwgan.spectral import SpectralNorm, remove_spectral_norm, spectral_norm
 
@@ -40,6 +41,7 @@ __all__ = [
     "clip_after_step",
     "clip_weights_",
     "critic_loss",
+    "explain",
     "gradient_penalty",
     "optim",
     "parametrizations",

@@ -15,7 +15,7 @@ from torch.nn.modules import module as _module
 from torch.overrides import TorchFunctionMode
 
 from fastwgan.engine.calls import METADATA
-from fastwgan.engine.layout import fastest
+from fastwgan.engine.layout import as_channels_last, fastest, is_channels_last
 from fastwgan.engine.rules import bind
 from fastwgan.engine.rules.local import Local
 from fastwgan.engine.tape import Block, Node, Tape
@@ -125,9 +125,7 @@ class Runner(TorchFunctionMode):
         self._slots: dict[int, int] = {}
         self._outers: dict[int, int] = {}
         self._flow: Tensor | None = None
-        self._is_channels_last = rows.dim() == 4 and rows.is_contiguous(
-            memory_format=torch.channels_last
-        )
+        self._is_channels_last = is_channels_last(rows)
         self.rows = rows
         self.tape.arguments.append(self._put(rows))
 
@@ -183,9 +181,6 @@ class Runner(TorchFunctionMode):
         index = self._outers.get(id(tensor))
         if index is None:
             index = self._outers[id(tensor)] = self.tape.add_outer(tensor)
-            if self._is_channels_last and tensor.dim() == 4:
-                # Once, instead of inside each of its products.
-                self.tape.constants[index] = tensor.detach().contiguous(
-                    memory_format=torch.channels_last
-                )
+            if self._is_channels_last:
+                self.tape.constants[index] = as_channels_last(self.tape.constants[index])
         return ~index

@@ -15,3 +15,19 @@ def fastest(rows: Tensor, *, convolved: bool) -> Tensor:
     if convolved and rows.dim() == 4 and rows.dtype is torch.float32 and rows.is_cpu:
         return rows.contiguous(memory_format=torch.channels_last)
     return rows
+
+
+def is_channels_last(rows: Tensor) -> bool:
+    """Whether rows are images in channels-last memory, and not in torch's usual one too."""
+    return (
+        rows.dim() == 4
+        and rows.is_contiguous(memory_format=torch.channels_last)
+        and not rows.is_contiguous()
+    )
+
+
+def as_channels_last(weight: Tensor) -> Tensor:
+    """A convolution's weight in channels-last memory, so that no product converts it again."""
+    if weight.dim() != 4:
+        return weight
+    return weight.detach().contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastwgan.engine.rules.local import Local
+from fastwgan.engine.layout import as_channels_last, fastest, is_channels_last
+from fastwgan.engine.rules import RULES
 from fastwgan.engine.tape import Block, Tape
 
 
@@ -21,8 +22,12 @@ def replay(tape: Tape, arguments: Sequence[Tensor]) -> Block:
     rows = arguments[0].shape[0]
     block = Block(tape, rows)
     block.values = [None] * tape.slots
+    rows_first = fastest(arguments[0].detach(), convolved=is_convolved(tape))
+    if is_channels_last(rows_first):
+        block.constants = [as_channels_last(constant) for constant in tape.constants]
     for slot, argument in zip(tape.arguments, arguments, strict=True):
         block.values[slot] = argument.detach()
+    block.values[tape.arguments[0]] = rows_first
     with torch.no_grad():
         for index, node in enumerate(tape.nodes):
             block.saved.append(())
@@ -50,6 +55,6 @@ def is_row_wise(tape: Tape) -> bool:
     return True
 
 
-def has_local(tape: Tape) -> bool:
-    """Whether some operation has no rules of its own."""
-    return any(isinstance(node.rule, Local) for node in tape.nodes)
+def is_convolved(tape: Tape) -> bool:
+    """Whether 2D convolutions take part."""
+    return any(node.rule is RULES[torch.conv2d] for node in tape.nodes)

@@ -116,6 +116,7 @@ class Block:
     Attributes:
         values: By slot; None once freed, or where nothing reads it.
         saved: By node, what its rule keeps besides inputs and outputs.
+        constants: The tape's outer tensors, detached, in this block's memory format.
     """
 
     def __init__(self, tape: Tape, rows: int) -> None:
@@ -123,6 +124,7 @@ class Block:
         self.rows = rows
         self.values: list[Tensor | None] = []
         self.saved: list[tuple[Any, ...]] = []
+        self.constants = tape.constants
 
     @property
     def scores(self) -> Tensor:
@@ -145,7 +147,7 @@ class Block:
         if reference is None:
             return None
         if reference < 0:
-            return self.tape.constants[~reference]
+            return self.constants[~reference]
         value: Tensor | None = _rows_of(self.values[reference], rows)
         return value
 

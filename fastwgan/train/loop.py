@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -73,25 +72,22 @@ class Trainer:
         real = self._last_real = self._batches.next()
         with torch.no_grad():
             fake = self.generator(self._latent())
-        real_scores, fake_scores = self.critic(torch.cat((real, fake))).chunk(2)
-        measured = {"wasserstein": real_scores.mean() - fake_scores.mean()}
-        loss: Tensor = -measured["wasserstein"]
-        if self.config.loss == "hinge":
-            loss = functional.relu(1 - real_scores).mean() + functional.relu(1 + fake_scores).mean()
-        if self.config.penalty_weight is not None:
-            measured["penalty"] = fastwgan.gradient_penalty(
-                self.critic,
-                real,
-                fake,
-                kind="wgan-gp",
-                weight=self.config.penalty_weight,
-                generator=self._noise,
-            )
-            loss = loss + measured["penalty"]
+        done = fastwgan.critic_loss(
+            self.critic,
+            real,
+            fake,
+            penalty=None if self.config.penalty_weight is None else "wgan-gp",
+            weight=self.config.penalty_weight or 0.0,
+            loss=self.config.loss,
+            generator=self._noise,
+        )
         self.critic_optimizer.zero_grad()
-        loss.backward()
+        done.total.backward()
         self.critic_optimizer.step()
-        return measured | {"critic_loss": loss}
+        measured = {"wasserstein": done.wasserstein, "critic_loss": done.total.detach()}
+        if self.config.penalty_weight is not None:
+            measured["penalty"] = done.penalty
+        return measured
 
     def generator_step(self) -> Tensor:
         """Moves the generator where the critic scores higher; returns its loss."""

@@ -75,7 +75,9 @@ class LeakyRelu(Rule):
             return _aten.leaky_relu_backward(cotangent, y, slope, True)  # type: ignore[no-any-return]
         return _aten.leaky_relu_backward(cotangent, y, slope, True, grad_input=out)  # type: ignore[no-any-return]
 
-    tangent_at = adjoint_at
+    def tangent_at(self, site: Site, tangent: Tensor, out: Tensor | None) -> Tensor:
+        """The same."""
+        return self.adjoint_at(site, tangent, out)
 
 
 def _bind_relu(input: Any, inplace: bool = False) -> Any:
