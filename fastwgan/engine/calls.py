@@ -41,15 +41,16 @@ METADATA: frozenset[Any] = frozenset(
 """Read nothing but what every batch of as many rows has in common."""
 
 REFUSED: dict[Any, str] = {
-    Tensor.register_hook: "a tensor hook changes gradients",
-    Tensor.retain_grad: "a gradient inside the critic is kept by retain_grad",
-    Tensor.requires_grad_: "requires_grad is set inside the critic",
-    Tensor.requires_grad.__set__: "requires_grad is set inside the critic",  # type: ignore[attr-defined]
-    Tensor.data.__set__: "a tensor's data is replaced inside the critic",  # type: ignore[attr-defined]
-    Tensor.set_: "a tensor's data is replaced inside the critic",
-    Tensor.backward: "the critic calls backward",
-    torch.autograd.grad: "the critic takes gradients of its own",
-    F.embedding_bag: "embedding_bag has no double backward",
+    Tensor.register_hook: "a tensor hook, which can change gradients",
+    Tensor.retain_grad: "a gradient that is kept by retain_grad",
+    Tensor.requires_grad_: "a requires_grad that is set inside",
+    Tensor.requires_grad.__set__: "a requires_grad that is set inside",  # type: ignore[attr-defined]
+    Tensor.data.__set__: "a tensor whose data is replaced inside",  # type: ignore[attr-defined]
+    Tensor.set_: "a tensor whose data is replaced inside",
+    Tensor.backward: "a backward of its own",
+    torch.autograd.grad: "gradients of its own (torch.autograd.grad)",
+    Tensor.grad_fn.__get__: "a look at grad_fn, on which hooks can change gradients",  # type: ignore[union-attr]
+    F.embedding_bag: "embedding_bag, which has no double backward",
 }
 
 _RANDOM = """
@@ -62,6 +63,32 @@ native_dropout binomial batch_norm fractional_max_pool2d fractional_max_pool3d
 
 RANDOM_NAMES = frozenset(_RANDOM.split())
 """Functions that may draw random numbers, and may be called again with others."""
+
+
+_SIZED_BY_VALUES = frozenset(
+    {
+        "argwhere",
+        "bincount",
+        "masked_select",
+        "nonzero",
+        "to_sparse",
+        "unique",
+        "unique_consecutive",
+    }
+)
+
+
+def may_be_sized_by_values(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """True for calls whose result's shape may depend on numbers in tensors, not on shapes alone."""
+    name = name_of(function)
+    if name in ("__getitem__", "index"):
+        indices = args[1] if isinstance(args[1], (list, tuple)) else (args[1],)
+        return any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in indices)
+    if name == "where":
+        return len(args) + len(kwargs) == 1
+    if name in ("repeat_interleave", "tensor_split"):
+        return any(isinstance(value, Tensor) for value in (*args[1:], *kwargs.values()))
+    return name in _SIZED_BY_VALUES
 
 
 def name_of(function: Any) -> str:

@@ -14,13 +14,27 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from fastwgan.engine.calls import METADATA, RANDOM_NAMES, REFUSED, may_write, name_of
+from fastwgan.engine.calls import (
+    METADATA,
+    RANDOM_NAMES,
+    REFUSED,
+    may_be_sized_by_values,
+    may_write,
+    name_of,
+)
+from fastwgan.engine.oracle import (
+    memory_of,
+    sharing_memory,
+    surroundings,
+    version_of,
+    why_surrounded,
+    why_written,
+)
 from fastwgan.engine.reached import nodes_behind
 from fastwgan.engine.rules import LOCAL, bind
 from fastwgan.engine.rules.base import Bound, Rule
 from fastwgan.engine.rules.local import Local
 from fastwgan.engine.tape import Block, Node, Tape
-from fastwgan.engine.twins.eligible import saving_hooks
 
 
 class Recorder(TorchFunctionMode):
@@ -50,8 +64,9 @@ class Recorder(TorchFunctionMode):
         self._alive: list[Tensor] = []  # by slot
         self._versions: list[int] = []  # by slot
         self._is_read: list[bool] = []  # by slot
+        self._outer_versions: list[int] = []
         self._random_state = torch.get_rng_state()
-        self._hooks = saving_hooks()
+        self._surroundings = surroundings()
         self._draws = False
         for argument in arguments:
             self.tape.arguments.append(self._put(argument, is_read=False))
@@ -71,8 +86,14 @@ class Recorder(TorchFunctionMode):
             self._draws = True
         activations = [t for t in _tensors(args, kwargs) if id(t) in self._slots]
         if not activations:
+            # Random numbers that enter as constants are drawn for each set of rows.
+            self.is_replayable &= name_of(func) not in RANDOM_NAMES
             return func(*args, **kwargs)
-        self.refusal = REFUSED.get(func) or self._stale(activations) or self._checkpointed()
+        self.refusal = (
+            REFUSED.get(func) or self._stale(activations) or why_surrounded(self._surroundings)
+        )
+        if kwargs.get("out") is not None:
+            self.refusal = f"{name_of(func)} with out="
         if self.refusal is not None:
             return func(*args, **kwargs)
         return self._operation(func, args, kwargs)
@@ -85,10 +106,15 @@ class Recorder(TorchFunctionMode):
             root: Autograd's node of the critic's input.
         """
         if self.refusal is None and id(scores) not in self._slots:
-            self.refusal = "the scores come from an operation that torch functions do not show"
+            self.refusal = "scores from an operation that torch functions do not show"
         if self.refusal is None:
             self.tape.score = self._slots[id(scores)]
-            self.refusal = self._stale([scores]) or self._missed(root) or self._hidden_draws()
+            self.refusal = (
+                self._stale([scores])
+                or self._rewritten()
+                or self._missed(root)
+                or self._hidden_draws()
+            )
         self._alive.clear()
         if self.refusal is not None:
             self.block.values.clear()
@@ -99,18 +125,24 @@ class Recorder(TorchFunctionMode):
         writes = may_write(func, args, kwargs)
         rule, bound = bind(func, args, kwargs, self._slots)
         if isinstance(rule, Local) and name_of(func) in RANDOM_NAMES:
-            self.refusal = f"{name_of(func)} draws random numbers that the engine cannot repeat"
+            self.refusal = f"random numbers of {name_of(func)}, which cannot be repeated"
             return func(*args, **kwargs)
         if any(id(bound.inputs[i]) in self._slots for i in rule.weights):
             rule, bound = LOCAL, LOCAL.bind(func, args, kwargs)  # the weights move with the input
         inputs = tuple(self._reference(z, rule) for z in bound.inputs)
         if writes:
             self._preserve(bound.inputs)
-        versions = [] if writes else [(z, z._version) for z in bound.inputs if z is not None]
+        before = [(z, version_of(z)) for z in bound.inputs if z is not None]
+        sharing = sharing_memory(self._alive, bound.inputs) if writes else []
         result, saved = rule.record(bound, func, args, kwargs)
-        if any(z._version != version for z, version in versions):
-            self.refusal = f"{name_of(func)} wrote to its argument unannounced"
+        written = [z for z, version in before if version_of(z) != version]
+        self.refusal = why_written(name_of(func), written, writes, sharing)
+        if self.refusal is not None:
             return result
+        for z in written:
+            if id(z) in self._outers:
+                self._outer_versions[self._outers[id(z)]] = version_of(z)
+        self.is_replayable &= not may_be_sized_by_values(func, args, kwargs)
         self._note(rule, bound, inputs, args[0] if result is None else result, saved)
         return result
 
@@ -134,10 +166,12 @@ class Recorder(TorchFunctionMode):
         self.block.saved.append(saved)
 
     def _put(self, tensor: Tensor, *, is_read: bool) -> int:
-        slot = self.tape.new_slot(differentiable=tensor.requires_grad)
+        # Views made under no_grad seem to require grad, and do so once a custom Function has them.
+        flows = tensor.requires_grad and (torch.is_grad_enabled() or tensor.grad_fn is not None)
+        slot = self.tape.new_slot(differentiable=flows)
         self._slots[id(tensor)] = slot
         self._alive.append(tensor)
-        self._versions.append(tensor._version)
+        self._versions.append(version_of(tensor))
         self._is_read.append(is_read)
         self.block.values.append(tensor.detach())
         return slot
@@ -152,31 +186,33 @@ class Recorder(TorchFunctionMode):
         index = self._outers.get(id(tensor))
         if index is None:
             index = self._outers[id(tensor)] = self.tape.add_outer(tensor)
+            self._outer_versions.append(version_of(tensor))
         return ~index
 
     def _preserve(self, inputs: Sequence[Tensor | None]) -> None:
         """Copies what rules have still to read of memory that is about to be written."""
-        memory = {_memory(z) for z in inputs if z is not None}
+        memory = {memory_of(z) for z in inputs if z is not None}
         for slot, value in enumerate(self.block.values):
-            if value is not None and self._is_read[slot] and _memory(value) in memory:
+            if value is not None and self._is_read[slot] and memory_of(value) in memory:
                 self.block.values[slot] = value.clone()
         for index, outer in enumerate(self.tape.outers):
-            if not outer.requires_grad and _memory(outer) in memory:
+            if not outer.requires_grad and memory_of(outer) in memory:
                 self.tape.constants[index] = outer.detach().clone()
 
     def _stale(self, activations: Sequence[Tensor]) -> str | None:
         for tensor in activations:
             slot = self._slots[id(tensor)]
-            if tensor._version != self._versions[slot]:
-                return "an in-place operation wrote to a tensor through another view of it"
+            if version_of(tensor) != self._versions[slot]:
+                return "an in-place write to a tensor through another view of it"
             if tensor.requires_grad != self.tape.is_differentiable[slot]:
                 return "a custom autograd.Function"
         return None
 
-    def _checkpointed(self) -> str | None:
-        if saving_hooks() == self._hooks:
-            return None
-        return "hooks on saved tensors (torch.utils.checkpoint), which would save nothing"
+    def _rewritten(self) -> str | None:
+        for outer, version in zip(self.tape.outers, self._outer_versions, strict=True):
+            if version_of(outer) != version:
+                return "a weight that is written after it was used"
+        return None
 
     def _missed(self, root: Any) -> str | None:
         for outer in self.tape.outers:
@@ -187,11 +223,7 @@ class Recorder(TorchFunctionMode):
     def _hidden_draws(self) -> str | None:
         if self._draws or torch.equal(torch.get_rng_state(), self._random_state):
             return None
-        return "random numbers were drawn by no torch function"
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+        return "random numbers that no torch function drew"
 
 
 def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Tensor]:
