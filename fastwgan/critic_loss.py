@@ -15,6 +15,7 @@ from fastwgan import critic_loss_arguments
 from fastwgan.engine import compiling, distributed
 from fastwgan.engine.blocks import Recorded
 from fastwgan.engine.critic_step import Done, Job, critic_step, points_of
+from fastwgan.engine.generic import eagerly
 from fastwgan.engine.losses import Loss, check_loss, wasserstein
 from fastwgan.engine.ready import ready
 from fastwgan.engine.twins import Twins
@@ -132,7 +133,7 @@ def critic_loss(
     outside = torch.inference_mode(False) if inferring else nullcontext()
     with outside, torch.set_grad_enabled(recording):
         points = points_of(job.penalties)
-        if engine == "never" or is_watched():
+        if engine == "never" or is_watched() or critic_loss_arguments.is_generic(job, engine):
             return _generic(job, points, None)
         done = critic_step(job, points, differentiate=recording)
         if isinstance(done, Recorded):
@@ -203,7 +204,7 @@ def _generic(job: Job, points: Sequence[Tensor | None], first: Recorded | None) 
     """By autograd: the recorded call on `real`, if there is one, then a call for each other set."""
     recording = torch.is_grad_enabled()
     mode = Twins() if recording else nullcontext()
-    with mode:
+    with eagerly(), mode:
         real_scores = (
             first.at.scores if first is not None else job.critic(job.real.clone(), *job.real_args)
         )

@@ -68,6 +68,23 @@ def check(
     )
 
 
+def is_generic(job: Job, engine: str) -> bool:
+    """Whether a job asks for gradients that the engine does not compute.
+
+    Raises:
+        RuntimeError: it does, and only the engine shall be taken.
+    """
+    others = (*job.real_args, *job.fake_args) if torch.is_grad_enabled() else ()
+    if not any(isinstance(other, Tensor) and other.requires_grad for other in others):
+        return False
+    if engine == "always":
+        raise RuntimeError(
+            'engine was "always", and real_args or fake_args require grad; they must not: pass '
+            "them detached."
+        )
+    return True
+
+
 def _pairs(penalty: Any, weight: Any) -> list[tuple[str, Any]]:
     if penalty is None:
         return []

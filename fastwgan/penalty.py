@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from fastwgan import penalty_arguments, penalty_points
 from fastwgan.engine import compiling, distributed
-from fastwgan.engine.generic import Run, input_gradient, rooted, run
+from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
 from fastwgan.engine.passes import Gradients, backward
 from fastwgan.engine.penalty import Term, penalise
 from fastwgan.engine.plan import plan_of
@@ -175,6 +174,7 @@ def _by_engine(
     critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor, must: bool
 ) -> Tensor:
     """The engine's passes over a recording of the critic, or what autograd recorded with it."""
+    flows = points.requires_grad  # before it is the root of the recording, and always does
     root = rooted(points)
     recorder = Recorder([root])
     at = run(critic, root, recorder)
@@ -188,7 +188,7 @@ def _by_engine(
     del at, root
     with torch.no_grad():
         gradients = Gradients(tape)
-        plan = plan_of(tape, points_need_gradient=points.requires_grad)
+        plan = plan_of(tape, points_need_gradient=flows)
         term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
         penalised = penalise(block, plan, term, gradients)
         at_points = None
@@ -197,7 +197,7 @@ def _by_engine(
     reached = tape.reached()
     tensors = [tape.outers[index] for index in reached]
     found = [gradients[index] for index in reached]
-    if points.requires_grad:
+    if flows:
         tensors.append(points)
         found.append(at_points)
     del scores
@@ -238,17 +238,3 @@ def _differentiated(
     if flows and found.points not in behind:
         without.append(points)
     return (WithZeros.apply(penalty, *without) if without else penalty), norms
-
-
-class WithZeros(Function):
-    """The penalty itself, with a gradient of zeros for tensors it may not depend on."""
-
-    @staticmethod
-    def forward(ctx: Any, penalty: Tensor, *without: Tensor) -> Tensor:
-        # Not saved for the backward, where a changed version of a weight would be an error.
-        ctx.without = without
-        return penalty.clone()
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
-        return g, *(torch.zeros_like(tensor) for tensor in ctx.without)

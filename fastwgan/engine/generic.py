@@ -8,8 +8,9 @@ what the mathematics asks: a tangent and a weight gradient a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -70,10 +71,33 @@ def run(
     with torch.enable_grad():
         # Taken before the critic runs: an in-place operation on its input changes `grad_fn`.
         edge = get_gradient_edge(root)
-        with mode:
+        with eagerly(), mode:
             scores = critic(root, *others)
     _check_scores(scores)
     return Run(scores, edge)
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Inside, critics made by torch.compile run as written: compilers would trace into modes.
+
+    The compiler's stance is one for all threads, so the last to leave restores it.
+    """
+    with _LOCK:
+        if not _stances:
+            _stances.append(torch.compiler.set_stance("force_eager"))
+        _stances.append(None)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _stances.pop()
+            if len(_stances) == 1:
+                _stances.pop().__exit__(None, None, None)
+
+
+_LOCK = threading.Lock()
+_stances: list[Any] = []  # what restores the stance, and an entry a thread or level inside
 
 
 def input_gradient(at: Run, *, differentiable: bool, flows: bool) -> InputGradient:
@@ -114,6 +138,20 @@ class Root(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         return g, None
+
+
+class WithZeros(Function):
+    """The penalty itself, with a gradient of zeros for tensors it may not depend on."""
+
+    @staticmethod
+    def forward(ctx: Any, penalty: Tensor, *without: Tensor) -> Tensor:
+        # Not saved for the backward, where a changed version of a weight would be an error.
+        ctx.without = without
+        return penalty.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        return g, *(torch.zeros_like(tensor) for tensor in ctx.without)
 
 
 def _anchor(points: Tensor) -> Tensor:
