@@ -313,21 +313,31 @@ def _selected(net: Any, x: Tensor) -> Tensor:
     return net.last(h.tanh() * len(h[h > 0]))  # type: ignore[no-any-return]
 
 
+def _sliced(net: Any, x: Tensor) -> Tensor:
+    h = net.first(x)
+    return h[:, : (h[0] > 0).sum().clamp(1, 7)].tanh().sum(1)  # type: ignore[no-any-return]
+
+
 def _read(net: Any, x: Tensor) -> Tensor:
     h = net.first(x)
     return net.last(h.tanh() if h.mean() > 0.05 else h.sin())  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("run", [_counted, _selected, _read])
+@pytest.mark.parametrize("run", [_counted, _selected, _sliced, _read])
 def test_python_that_depends_on_values_runs_for_each_set_of_rows(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = Net(run).double()
     assert_step_is_the_plain_one(net, *_samples(), alpha=ALPHA, engine="always")
-    if run is not _read:
+    if run not in (_read, _sliced):
         monkeypatch.setattr(record, "may_be_sized_by_values", lambda *_: False)
         with pytest.raises(AssertionError):
             assert_step_is_the_plain_one(net, *_samples(), alpha=ALPHA)
+
+
+def test_a_slice_that_a_tensor_ends_with_one_sample() -> None:
+    pair = [t[:1] for t in _samples()]
+    assert_step_is_the_plain_one(Net(_sliced).double(), *pair, alpha=ALPHA[:1])
 
 
 def test_random_constants_are_drawn_for_each_set_of_rows() -> None:

@@ -78,12 +78,21 @@ _SIZED_BY_VALUES = frozenset(
 )
 
 
+def _is_read_as_a_number(index: Any) -> bool:
+    """True for masks, and for tensors that an index or a slice takes as a Python number."""
+    if isinstance(index, slice):
+        return any(isinstance(end, Tensor) for end in (index.start, index.stop, index.step))
+    return isinstance(index, Tensor) and (
+        index.dim() == 0 or index.dtype in (torch.bool, torch.uint8)
+    )
+
+
 def may_be_sized_by_values(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """True for calls whose result's shape may depend on numbers in tensors, not on shapes alone."""
     name = name_of(function)
     if name in ("__getitem__", "index"):
         indices = args[1] if isinstance(args[1], (list, tuple)) else (args[1],)
-        return any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in indices)
+        return any(map(_is_read_as_a_number, indices))
     if name == "where":
         return len(args) + len(kwargs) == 1
     if name in ("repeat_interleave", "tensor_split"):
