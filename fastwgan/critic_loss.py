@@ -98,7 +98,8 @@ def critic_loss(
             inner module of a DistributedDataParallel object.
 
     A DistributedDataParallel object takes the whole call as its one forward, so that `backward`
-    averages the gradients over processes as after any other.
+    averages the gradients over processes as after any other. Under `torch.compile` an nn.Module is
+    one operation of the graph, and parameters that the scores do not depend on get zeros, not None.
 
     The critic's Python runs once, on `real`; what it did is repeated for `fake` and for the
     penalty's points. Vectors of spectral norm so move by one call, random masks are drawn for each
