@@ -88,8 +88,8 @@ def gradient_penalty(
 
     Running statistics, vectors of spectral norm and random generators move as by one call of the
     critic. Nothing else is changed: neither weights, nor training flags, nor an existing `.grad`.
-    Under `torch.compile` an nn.Module is one operation of the graph, differentiable once; parameters
-    that the scores do not depend on get zeros there.
+    Under `torch.compile` an nn.Module is one operation of the graph, differentiable once, and
+    parameters that the scores do not depend on get zeros.
 
     Cost: on piecewise-linear critics (linear and convolution layers, ReLU, LeakyReLU, dropout,
     pooling) four products a layer, forward and backward together, where autograd alone takes six;
