@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -58,3 +59,61 @@ def dcgan(image_size: int, width: int = 64) -> nn.Sequential:
         modules += [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         channels, width, size = width, 2 * width, size // 2
     return nn.Sequential(*modules, nn.Conv2d(channels, 1, 4, 1, 0))
+
+
+def packed() -> nn.Sequential:
+    """The critic of packed tabular GANs (CTGAN): ten rows of 156 columns are one sample."""
+    modules: list[nn.Module] = []
+    for wide, narrow in ((1560, 256), (256, 256)):
+        modules += [nn.Linear(wide, narrow), nn.LeakyReLU(0.2), nn.Dropout(0.5)]
+    return nn.Sequential(*modules, nn.Linear(256, 1))
+
+
+def digits() -> nn.Sequential:
+    """DCGAN critic for 8×8 pixels."""
+    return nn.Sequential(
+        nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(64, 1, 4)
+    )
+
+
+class Block(nn.Module):
+    """Residual block of WGAN-GP's critic, its shortcut averaged before or after its layer."""
+
+    def __init__(self, channels: int, width: int, *, halves: bool, first: bool = False) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(channels, width, 3, padding=1)
+        self.two = nn.Conv2d(width, width, 3, padding=1)
+        self.shortcut = nn.Conv2d(channels, width, 1) if halves else nn.Identity()
+        self.halves, self.first = halves, first
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.two(F.relu(self.one(x if self.first else F.relu(x))))
+        if not self.halves:
+            return branch + x  # type: ignore[no-any-return]
+        branch = F.avg_pool2d(branch, 2)
+        if self.first:
+            return branch + self.shortcut(F.avg_pool2d(x, 2))  # type: ignore[no-any-return]
+        return branch + F.avg_pool2d(self.shortcut(x), 2)
+
+
+class ResNet(nn.Module):
+    """WGAN-GP's critic for 32×32 pixels, 128 channels (Gulrajani et al. 2017, appendix F)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            Block(3, width, halves=True, first=True),
+            Block(width, width, halves=True),
+            Block(width, width, halves=False),
+            Block(width, width, halves=False),
+        )
+        self.last = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(F.relu(self.blocks(x)).mean((2, 3)))
+        return scores
+
+
+def resnet_gp() -> nn.Module:
+    """The residual critic of WGAN-GP."""
+    return ResNet(128)

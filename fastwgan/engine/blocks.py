@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fastwgan.engine.direct import NotDirect, is_direct, run_direct
+from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, rooted, run
 from fastwgan.engine.record import Recorder
 from fastwgan.engine.replay import is_row_wise, replay
@@ -59,10 +59,10 @@ def place_all(critic: Callable[..., Tensor], rows: Sequence[Rows]) -> list[Place
 
     Nothing is replayed whose way through the critic's Python could differ.
     """
-    if is_direct(critic) and not any(each.others for each in rows):
-        assert isinstance(critic, nn.Module)
+    calls = None if any(each.others for each in rows) else calls_of(critic)
+    if calls:
         try:
-            block = run_direct(critic, torch.cat([each.samples.detach() for each in rows]))
+            block = run_direct(calls, torch.cat([each.samples.detach() for each in rows]))
         except NotDirect:
             pass
         else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fastwgan.engine.blocks import Rows, record
 from fastwgan.engine.calls import name_of
-from fastwgan.engine.direct import is_direct
+from fastwgan.engine.direct import calls_of
 from fastwgan.engine.plan import Step, plan_of
 from fastwgan.engine.replay import is_row_wise
 from fastwgan.engine.rules.local import Local
@@ -98,7 +98,7 @@ def explain(critic: Callable[..., Tensor], example: Tensor, *args: Any) -> Expla
     if recorded.refusal is not None:
         return Explanation("generic", f"the critic has {recorded.refusal}; {_GENERIC}", ())
     tape = recorded.block.tape
-    if is_direct(critic) and not args and is_row_wise(tape):
+    if calls_of(critic) and not args and is_row_wise(tape):
         return _explained(critic, recorded.block, "direct", _DIRECT)
     if not recorded.is_replayable:
         reason = _CALLED_EACH

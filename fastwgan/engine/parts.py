@@ -137,6 +137,7 @@ class Sums:
     def __init__(self, parts: Parts) -> None:
         self._tapes: dict[int, tuple[Tape, Gradients]] = {}
         self._samples: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self._plans = parts.plans
         for part in (*parts.losses, *parts.points):
             tape = part.block.tape
             if id(tape) not in self._tapes:
@@ -167,7 +168,7 @@ class Sums:
         """The tensors that the scores depend on, and their gradients; None is zero."""
         found = dict(self._samples)
         for tape, gradients in self._tapes.values():
-            for index in tape.reached():
+            for index in self._plans[id(tape)].reached:
                 tensor, gradient = tape.outers[index], gradients[index]
                 before = found.get(id(tensor), (tensor, None))[1]
                 if before is not None and gradient is not None:

@@ -21,10 +21,10 @@ class Gradients:
         self._sums: list[Tensor | None] = [None] * len(tape.outers)
 
     def add(self, index: int, term: Tensor, rule: Rule) -> None:
-        """Adds a term of a rule's; autograd's own may be memory that others hold too."""
+        """Adds a term of a rule's, which may be memory that others hold where the rule says so."""
         before = self._sums[index]
         if before is None:
-            self._sums[index] = term.clone() if isinstance(rule, Local) else term
+            self._sums[index] = term.clone() if rule.lends else term
         else:
             before.add_(term)
 
@@ -166,4 +166,4 @@ def accumulate(adjoints: Adjoints, slot: int, term: Tensor) -> None:
 
 def any_of(tensors: Tensors) -> bool:
     """Whether any is there."""
-    return tensors.count(None) < len(tensors)
+    return any(tensor is not None for tensor in tensors)

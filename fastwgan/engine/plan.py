@@ -53,12 +53,14 @@ class Plan:
         moves_input: The input's own rows may be overwritten by its tangent.
         is_piecewise_linear: No activation has second-order terms.
         points_are_needed: Whether the input's own gradient is asked for.
+        reached: The outer tensors that require grad and that the scores depend on.
     """
 
     steps: tuple[Step, ...]
     moves_input: bool
     points_are_needed: bool
     is_piecewise_linear: bool
+    reached: tuple[int, ...]
 
 
 _PLANS: dict[Any, Plan] = {}
@@ -115,7 +117,8 @@ def _plan(tape: Tape, points_need_gradient: bool) -> Plan:
                 frees=tuple(r for r in node.inputs if r is not None and last.get(r) == index),
             )
         )
-    return Plan(tuple(steps), placeable[tape.arguments[0]], points_need_gradient, linear)
+    reached = tuple(tape.reached())
+    return Plan(tuple(steps), placeable[tape.arguments[0]], points_need_gradient, linear, reached)
 
 
 def _merges(node: Node, wanted: Sequence[bool]) -> bool:

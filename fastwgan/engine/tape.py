@@ -136,21 +136,21 @@ class Block:
     def site(self, index: int, rows: slice | None = None) -> Site:
         """What the rule of node `index` sees: all rows of the block, or those given."""
         node = self.tape.nodes[index]
-        inputs = tuple(self._input(reference, rows) for reference in node.inputs)
-        outputs = tuple(_rows_of(self.values[slot], rows) for slot in node.outputs)
-        saved = self.saved[index]
-        if rows is not None:
-            saved = tuple(_rows_of(item, rows) for item in saved)
-        return Site(node.options, inputs, outputs, saved)
+        values, constants, saved = self.values, self.constants, self.saved[index]
+        if rows is None:
+            inputs = [
+                None if r is None else values[r] if r >= 0 else constants[~r] for r in node.inputs
+            ]
+            outputs = [values[slot] for slot in node.outputs]
+        else:
+            inputs = [
+                None if r is None else _rows_of(values[r], rows) if r >= 0 else constants[~r]
+                for r in node.inputs
+            ]
+            outputs = [_rows_of(values[slot], rows) for slot in node.outputs]
+            saved = tuple([_rows_of(item, rows) for item in saved])
+        return Site(node.options, tuple(inputs), tuple(outputs), saved)
 
-    def _input(self, reference: Reference, rows: slice | None) -> Tensor | None:
-        if reference is None:
-            return None
-        if reference < 0:
-            return self.constants[~reference]
-        value: Tensor | None = _rows_of(self.values[reference], rows)
-        return value
 
-
-def _rows_of(item: Any, rows: slice | None) -> Any:
-    return item[rows] if rows is not None and isinstance(item, Tensor) else item
+def _rows_of(item: Any, rows: slice) -> Any:
+    return item[rows] if isinstance(item, Tensor) else item

@@ -21,6 +21,7 @@ class LeakyRelu(Rule):
     piecewise_linear = True
     reads_inputs = False
     places = True
+    in_place = True
 
     def __init__(self, slope: float | None = None) -> None:
         self._slope = slope  # None: an argument of the call

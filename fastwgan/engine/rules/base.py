@@ -71,6 +71,7 @@ class Rule:
         merges: The term of input 1 is one sum over rows of products of cotangent and input 0, and
             the second-order term the same sum of cotangent and tangent: several can be one call.
         places: One input, one output; `adjoint_at` and `tangent_at` can write where they are told.
+        in_place: One input; `forward_in_place` overwrites it, and saves nothing.
     """
 
     kind = ""
@@ -82,6 +83,7 @@ class Rule:
     lends = False
     merges = False
     places = False
+    in_place = False
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """The call in this rule's own form, or None for one that it does not cover."""
@@ -117,7 +119,7 @@ class Rule:
         raise NotImplementedError
 
     def forward_in_place(self, options: Any, inputs: Tensors) -> Tensors:
-        """The outputs, over the only input; for rules that place."""
+        """The outputs, over the only input; for rules in place."""
         raise NotImplementedError
 
     def adjoint_at(self, site: Site, cotangent: Tensor, out: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastwgan.engine.products import affine, times
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 
 
@@ -27,7 +28,10 @@ class Linear(Rule):
 
     def forward(self, options: Any, inputs: Tensors) -> tuple[Tensors, tuple[Any, ...]]:
         """One product."""
-        return (F.linear(*inputs),), ()  # type: ignore[arg-type]
+        x, weight, bias = inputs
+        assert x is not None
+        assert weight is not None
+        return (affine(x, weight, bias),), ()
 
     def adjoint(
         self, site: Site, cotangents: Tensors, wanted: Sequence[bool]
@@ -36,7 +40,7 @@ class Linear(Rule):
         (d,) = cotangents
         assert d is not None
         return [
-            d @ site.input(1) if wanted[0] else None,
+            times(d, site.input(1)) if wanted[0] else None,
             _weight_gradient(d, site.input(0)) if wanted[1] else None,
             d.flatten(0, -2).sum(0) if wanted[2] else None,
         ]
@@ -44,7 +48,7 @@ class Linear(Rule):
     def tangent(self, site: Site, tangents: Tensors) -> Tensors:
         """One product."""
         t = tangents[0]
-        return (None if t is None else F.linear(t, site.input(1)),)
+        return (None if t is None else affine(t, site.input(1), None),)
 
     def second_order(
         self, site: Site, cotangents: Tensors, tangents: Tensors, wanted: Sequence[bool]
