@@ -180,3 +180,31 @@ def gradient_penalty_norm_f64(
     cotangent: int,
     threads: int,
 ) -> None: ...
+def bias_activation_forward_f32(
+    values: int, bias: int, rows: int, columns: int, slope: float, threads: int
+) -> None: ...
+def bias_activation_backward_f32(
+    cotangents: int,
+    outputs: int,
+    results: int,
+    rows: int,
+    columns: int,
+    slope: float,
+    summed_rows: int,
+    bias_gradient: int,
+    threads: int,
+) -> None: ...
+def bias_activation_forward_f64(
+    values: int, bias: int, rows: int, columns: int, slope: float, threads: int
+) -> None: ...
+def bias_activation_backward_f64(
+    cotangents: int,
+    outputs: int,
+    results: int,
+    rows: int,
+    columns: int,
+    slope: float,
+    summed_rows: int,
+    bias_gradient: int,
+    threads: int,
+) -> None: ...

@@ -14,7 +14,7 @@ from torch import Tensor
 import fastwgan
 import fastwgan._cpu as _cpu
 from fastwgan import backends
-from fastwgan.ops import gradient_penalty, rmsprop, spectral_norm, weight_clip
+from fastwgan.ops import bias_activation, gradient_penalty, rmsprop, spectral_norm, weight_clip
 
 _GREEN, _RED, _END = "\033[32m", "\033[31m", "\033[0m"
 # Of the largest entry: the kernels and torch add up a few thousand float32 terms in other orders.
@@ -77,6 +77,7 @@ def _self_tests() -> Iterator[tuple[str, float]]:
         "gradient_penalty": _gradient_penalty,
         "weight_clip": _weight_clip,
         "rmsprop": _rmsprop,
+        "bias_activation": _bias_activation,
     }
     sets = {"cpu": backends.instruction_sets()}
     for backend in backends.available():
@@ -134,6 +135,15 @@ def _weight_clip() -> list[Tensor]:
     tensors = [torch.randn(size, generator=_generator()) for size in (1, 67, 1000)]
     weight_clip.clip_(tensors, 0.5)
     return tensors
+
+
+def _bias_activation() -> list[Tensor]:
+    g = _generator()
+    outputs, cotangents = torch.randn(2, 300, 67, generator=g)
+    bias_activation.activate_(outputs, torch.randn(67, generator=g), 0.2)
+    sums = bias_activation.differentiate(cotangents, outputs, cotangents, 0.2, summed_rows=200)
+    assert sums is not None
+    return [outputs, cotangents, sums]
 
 
 def _rmsprop() -> list[Tensor]:

@@ -54,6 +54,15 @@ _WEIGHT_CLIP: dict[Key, Bound] = {
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 }
 
+_BIAS_ACTIVATION: dict[Key, Bound] = {}
+for _dtype in (torch.float32, torch.float64):
+    _BIAS_ACTIVATION |= {
+        ("bias_activation", _dtype, 0): Bound(rounded(_dtype, 2), "one addition, one product"),
+        ("bias_activation", _dtype, 1): Bound(rounded(_dtype, 1), "one product"),
+        # Terms of both signs: the sum is about the root of their number smaller than they are.
+        ("bias_activation", _dtype, 2): Bound(summed(_dtype, 3000), "sums of up to 3,000 rows"),
+    }
+
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 _RMSPROP: dict[Key, Bound] = {
@@ -192,6 +201,7 @@ _SELF_TEST: dict[Key, Bound] = {
 }
 
 _BLOCKS: tuple[dict[Key, Bound], ...] = (
+    _BIAS_ACTIVATION,
     _SPECTRAL_NORM,
     _GRADIENT_PENALTY,
     _TWINS,

@@ -9,6 +9,7 @@
 #endif
 
 #include "capabilities.h"
+#include "fastwgan/bias_activation.h"
 #include "fastwgan/gradient_penalty.h"
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
@@ -128,6 +129,32 @@ void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpo
       py::arg("threads"), ReleaseGil());
 }
 
+template <class T, class Forward, class Backward>
+void bind_bias_activation(py::module_& m, const char* forward_name, Forward forward,
+                          const char* backward_name, Backward backward) {
+  m.def(
+      forward_name,
+      [forward_name, forward](Address values, Address bias, int64_t rows, int64_t columns,
+                              double slope, int threads) {
+        check(forward(at<T>(values), at<const T>(bias), rows, columns, slope, threads),
+              forward_name);
+      },
+      py::arg("values"), py::arg("bias"), py::arg("rows"), py::arg("columns"), py::arg("slope"),
+      py::arg("threads"), ReleaseGil());
+  m.def(
+      backward_name,
+      [backward_name, backward](Address cotangents, Address outputs, Address results, int64_t rows,
+                                int64_t columns, double slope, int64_t summed_rows,
+                                Address bias_gradient, int threads) {
+        check(backward(at<const T>(cotangents), at<const T>(outputs), at<T>(results), rows, columns,
+                       slope, summed_rows, at<T>(bias_gradient), threads),
+              backward_name);
+      },
+      py::arg("cotangents"), py::arg("outputs"), py::arg("results"), py::arg("rows"),
+      py::arg("columns"), py::arg("slope"), py::arg("summed_rows"), py::arg("bias_gradient"),
+      py::arg("threads"), ReleaseGil());
+}
+
 py::list runnable_sets() {
   using namespace fastwgan;
   py::list names;
@@ -187,6 +214,10 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
                             "spectral_norm_backward_f32", fw_spectral_norm_backward_f32);
   bind_spectral_norm<double>(m, "spectral_norm_forward_f64", fw_spectral_norm_forward_f64,
                              "spectral_norm_backward_f64", fw_spectral_norm_backward_f64);
+  bind_bias_activation<float>(m, "bias_activation_forward_f32", fw_bias_activation_forward_f32,
+                              "bias_activation_backward_f32", fw_bias_activation_backward_f32);
+  bind_bias_activation<double>(m, "bias_activation_forward_f64", fw_bias_activation_forward_f64,
+                               "bias_activation_backward_f64", fw_bias_activation_backward_f64);
   bind_gradient_penalty<float>(m, "gradient_penalty_interpolate_f32",
                                fw_gradient_penalty_interpolate_f32, "gradient_penalty_norm_f32",
                                fw_gradient_penalty_norm_f32);

@@ -17,6 +17,7 @@ from torch.nn.modules import module as _module
 
 from fastwgan.engine.layout import as_channels_last, fastest, is_channels_last
 from fastwgan.engine.rules import bind
+from fastwgan.engine.rules.base import Bound, Rule, Tensors
 from fastwgan.engine.rules.local import Local
 from fastwgan.engine.tape import Block, Node, Tape
 
@@ -141,34 +142,67 @@ class _Run:
 
     def all_of(self, calls: list[Call]) -> Block:
         """Every call, the first on the rows."""
-        for function, args in calls:
-            self._next(function, args)
+        done = 0
+        while done < len(calls):
+            pair = calls[done : done + 2]
+            if len(pair) == 2 and pair[0][0] is F.linear and self._two(*pair):
+                done += 2
+                continue
+            self._one(*calls[done])
+            done += 1
         self.tape.score = self.tape.slots - 1
         return self.block
 
-    def _next(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        x = self.block.values[-1]
-        rule, bound = bind(function, (x, *args), {})
-        if isinstance(rule, Local) or not bound.row_wise:
-            raise NotDirect(function)
-        slot = self.tape.slots - 1
-        inputs = (slot, *[self._reference(z) for z in bound.inputs[1:]])
-        constants = self.tape.constants
-        tensors = (x, *[None if r is None else constants[~r] for r in inputs[1:]])
+    def _one(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        rule, bound = self._bind(function, args)
+        node = self._node(rule, bound)
         before = self.tape.nodes[-1].rule if self.tape.nodes else None
         saved: tuple[Any, ...] = ()
         if rule.in_place and before is not None and before.fresh and not before.reads_outputs:
-            outputs = rule.forward_in_place(bound.options, tensors)
+            outputs = rule.forward_in_place(bound.options, self._tensors(node))
             self.block.values[-1] = None
         else:
-            outputs, saved = rule.forward(bound.options, tensors)
-        assert outputs[0] is not None
-        self._put(outputs[0])
-        node = Node(rule, bound.options, inputs, (slot + 1,), (True,), row_wise=True)
+            outputs, saved = rule.forward(bound.options, self._tensors(node))
+        self._note(node, outputs[0], saved)
+
+    def _two(self, product: Call, activation: Call) -> bool:
+        """Runs a product and the activation after it as one, if that saves a pass."""
+        rule, bound = self._bind(*product)
+        after, options = self._bind(*activation)  # bound to the product's input, which is alike
+        if not after.in_place:
+            return False
+        node = self._node(rule, bound)
+        outputs = rule.forward_activated(bound.options, self._tensors(node), after, options.options)
+        if outputs is None:
+            return False
+        self._note(node, None, ())
+        self._note(self._node(after, options), outputs[0], ())
+        return True
+
+    def _bind(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Rule, Bound]:
+        rule, bound = bind(function, (self.block.values[-1], *args), {})
+        if isinstance(rule, Local) or not bound.row_wise:
+            raise NotDirect(function)
+        return rule, bound
+
+    def _node(self, rule: Rule, bound: Bound) -> Node:
+        slot = self.tape.slots - 1
+        inputs = (slot, *[self._reference(z) for z in bound.inputs[1:]])
+        return Node(rule, bound.options, inputs, (slot + 1,), (True,), row_wise=True)
+
+    def _tensors(self, node: Node) -> Tensors:
+        constants = self.tape.constants
+        return (
+            self.block.values[-1],
+            *[None if r is None else constants[~r] for r in node.inputs[1:]],
+        )
+
+    def _note(self, node: Node, output: Tensor | None, saved: tuple[Any, ...]) -> None:
+        self._put(output)
         self.tape.nodes.append(node)
         self.block.saved.append(saved)
 
-    def _put(self, tensor: Tensor) -> None:
+    def _put(self, tensor: Tensor | None) -> None:
         self.block.values.append(tensor)
         self.tape.new_slot(differentiable=True)
 

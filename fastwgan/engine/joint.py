@@ -59,7 +59,8 @@ def sweep(at: Joint, seeds: Tensor, term: Term, gradients: Gradients) -> Swept:
     Raises:
         ValueError: the scores have no gradient at the points.
     """
-    cotangents = _transpose(at, seeds)
+    summed: set[int] = set()  # nodes whose bias has its gradient
+    cotangents = _transpose(at, seeds, gradients, summed)
     found = cotangents[at.block.tape.arguments[0]]
     if found is None:
         raise ValueError(NO_GRADIENT)
@@ -67,12 +68,15 @@ def sweep(at: Joint, seeds: Tensor, term: Term, gradients: Gradients) -> Swept:
     gradient = found[at.penalty_rows] if has_all else found
     rows = gradient.reshape(gradient.shape[0] // term.groups, -1)
     penalty, norms, start = run_norm_penalty(rows, term.kind, term.target, term.weight)
-    _tangent(at, start.to(gradient.dtype).view(gradient.shape), cotangents, gradients)
+    _tangent(at, start.to(gradient.dtype).view(gradient.shape), cotangents, gradients, summed)
     return Swept(penalty, norms, found[at.loss_rows] if has_all else None)
 
 
-def _transpose(at: Joint, seeds: Tensor) -> Adjoints:
-    """By slot, the cotangents of all rows; at the input of the penalty's alone, where that does."""
+def _transpose(at: Joint, seeds: Tensor, gradients: Gradients, summed: set[int]) -> Adjoints:
+    """By slot, the cotangents of all rows; at the input of the penalty's alone, where that does.
+
+    Biases before an activation get their gradients, and their nodes are noted in `summed`.
+    """
     block, plan = at.block, at.plan
     points = block.tape.arguments[0]
     cotangents: Adjoints = [None] * block.tape.slots
@@ -89,8 +93,15 @@ def _transpose(at: Joint, seeds: Tensor) -> Adjoints:
         else:
             site = block.site(index)
         if step.rule.places and owned[step.outputs[0]] and ds[0] is not None and step.flows[0]:
-            adjoints: list[Tensor | None] = [step.rule.adjoint_at(site, ds[0], ds[0])]
+            found, sums = step.rule.adjoint_and_sum(
+                site, ds[0], ds[0], at.loss_rows.stop if step.sums_for is not None else None
+            )
+            adjoints: list[Tensor | None] = [found]
             cotangents[step.outputs[0]] = None
+            if sums is not None and step.sums_for is not None:
+                node, bias = step.sums_for
+                gradients.add(bias, sums, step.rule)
+                summed.add(node)
         else:
             adjoints = step.rule.adjoint(site, ds, step.flows)
         for reference, adjoint in zip(step.inputs, adjoints, strict=True):
@@ -102,7 +113,9 @@ def _transpose(at: Joint, seeds: Tensor) -> Adjoints:
     return cotangents
 
 
-def _tangent(at: Joint, start: Tensor, cotangents: Adjoints, gradients: Gradients) -> None:
+def _tangent(
+    at: Joint, start: Tensor, cotangents: Adjoints, gradients: Gradients, summed: set[int]
+) -> None:
     """Moves the points by `start`, and takes each layer's gradients on the way."""
     block, plan = at.block, at.plan
     tangents: Adjoints = [None] * block.tape.slots
@@ -119,7 +132,7 @@ def _tangent(at: Joint, start: Tensor, cotangents: Adjoints, gradients: Gradient
             if any_of(ts) and step.moves:
                 put_tangents(block.tape, step, _moved(at, index, step, ts), tangents)
             if step.has_weights and any_of(ds):
-                _weights(at, index, step, ds, ts, gradients)
+                _weights(at, index, step, ds, ts, gradients, has_bias=index in summed)
         for slot in step.outputs:
             cotangents[slot] = None
         for slot in step.frees:
@@ -128,17 +141,25 @@ def _tangent(at: Joint, start: Tensor, cotangents: Adjoints, gradients: Gradient
 
 
 def _moved(at: Joint, index: int, step: Step, ts: Tensors) -> Tensors:
-    site = at.block.site(index, at.penalty_rows)
+    # The tangent of a product reads the weight alone: no rows need be cut out.
+    site = at.block.site(index, None if step.rule.merges else at.penalty_rows)
     if step.places_tangent and ts[0] is not None:
         return (step.rule.tangent_at(site, ts[0], site.outputs[0]),)
     return step.rule.tangent(site, ts)
 
 
 def _weights(
-    at: Joint, index: int, step: Step, ds: Tensors, ts: Tensors, gradients: Gradients
+    at: Joint,
+    index: int,
+    step: Step,
+    ds: Tensors,
+    ts: Tensors,
+    gradients: Gradients,
+    *,
+    has_bias: bool,
 ) -> None:
     """The gradients of a layer's outer tensors: of the loss's rows, and second-order."""
-    only = step.wants_outer
+    only = (*step.wants_outer[:2], False) if has_bias else step.wants_outer
     if step.merges:
         site = at.block.site(index)
         x = site.inputs[0]

@@ -24,6 +24,8 @@ class Step:
         merges: The weight's terms of loss and penalty may be one product.
         wants_outer: By input, whether it is an outer tensor whose gradient is asked for.
         has_weights: Whether any is.
+        sums_for: A node and its bias among the outer tensors, whose gradient is the sum of this
+            activation's adjoint over rows.
         places_tangent: The tangent's place is the penalty rows of the output, for `merges`.
         differentiable: Whether any output is.
         frees: Slots that no later node reads.
@@ -40,6 +42,7 @@ class Step:
     merges: bool
     wants_outer: tuple[bool, ...]
     has_weights: bool
+    sums_for: tuple[int, int] | None
     places_tangent: bool
     differentiable: bool
     frees: tuple[int, ...]
@@ -112,6 +115,7 @@ def _plan(tape: Tape, points_need_gradient: bool) -> Plan:
                 merges=linear and _merges(node, wanted),
                 wants_outer=outer,
                 has_weights=any(outer),
+                sums_for=_sums_for(tape, readers, node, index, needed),
                 places_tangent=node.rule.places and placeable[node.outputs[0]],
                 differentiable=any(node.differentiable),
                 frees=tuple(r for r in node.inputs if r is not None and last.get(r) == index),
@@ -119,6 +123,22 @@ def _plan(tape: Tape, points_need_gradient: bool) -> Plan:
         )
     reached = tuple(tape.reached())
     return Plan(tuple(steps), placeable[tape.arguments[0]], points_need_gradient, linear, reached)
+
+
+def _sums_for(
+    tape: Tape, readers: dict[int, list[int]], node: Node, index: int, needed: Sequence[bool]
+) -> tuple[int, int] | None:
+    """The layer with a bias that this activation follows, if it alone does."""
+    source = node.inputs[0]
+    before = tape.nodes[index - 1] if index else None
+    if not node.rule.places or source is None or before is None:
+        return None
+    if before.outputs != (source,) or readers[source] != [index] or not before.rule.merges:
+        return None
+    bias = before.inputs[2]
+    if bias is None or bias >= 0 or not tape.wants(bias, needed):
+        return None
+    return index - 1, ~bias
 
 
 def _merges(node: Node, wanted: Sequence[bool]) -> bool:

@@ -143,11 +143,19 @@ class Block:
             ]
             outputs = [values[slot] for slot in node.outputs]
         else:
+            reads, rule = node.rule.reads_inputs, node.rule
             inputs = [
-                None if r is None else _rows_of(values[r], rows) if r >= 0 else constants[~r]
+                None
+                if r is None or (r >= 0 and not reads)
+                else _rows_of(values[r], rows)
+                if r >= 0
+                else constants[~r]
                 for r in node.inputs
             ]
-            outputs = [_rows_of(values[slot], rows) for slot in node.outputs]
+            outputs = [
+                _rows_of(values[slot], rows) if rule.reads_outputs else None
+                for slot in node.outputs
+            ]
             saved = tuple([_rows_of(item, rows) for item in saved])
         return Site(node.options, tuple(inputs), tuple(outputs), saved)
 

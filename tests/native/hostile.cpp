@@ -1,6 +1,7 @@
 // Arguments that a contract forbids: each entry answers FW_INVALID_ARGUMENT and writes nothing.
 #include <functional>
 
+#include "fastwgan/bias_activation.h"
 #include "fastwgan/gradient_penalty.h"
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
@@ -163,9 +164,35 @@ void hostile_backward(Backward run) {
   CHECK(run(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 1) == FW_OK);
 }
 
+template <class T, class Forward, class Backward>
+void hostile_bias_activation(Forward forward, Backward backward) {
+  Buffer<T> values(12), outputs(12), results(12), sums(4);
+  const Buffer<T> before[3] = {values, results, sums};
+  T *x = values.data(), *to = results.data(), *into = sums.data(), *none = nullptr;
+  const T *y = outputs.data(), *d = values.data(), *missing = nullptr;
+  refused(forward, none, missing, 3, 4, 0.2, 1);
+  refused(forward, x, missing, -3, 4, 0.2, 1);
+  refused(forward, x, missing, 3, -4, 0.2, 1);
+  refused(forward, x, missing, 3, 4, -0.2, 1);
+  refused(forward, x, missing, 3, 4, static_cast<double>(NAN), 1);
+  refused(backward, missing, y, to, 3, 4, 0.2, 3, into, 1);
+  refused(backward, d, missing, to, 3, 4, 0.2, 3, into, 1);
+  refused(backward, d, y, none, 3, 4, 0.2, 3, into, 1);
+  refused(backward, d, y, to, -3, 4, 0.2, 0, into, 1);
+  refused(backward, d, y, to, 3, -4, 0.2, 3, into, 1);
+  refused(backward, d, y, to, 3, 4, -0.2, 3, into, 1);
+  refused(backward, d, y, to, 3, 4, 0.2, 4, into, 1);
+  refused(backward, d, y, to, 3, 4, 0.2, -1, into, 1);
+  CHECK(values == before[0] && results == before[1] && sums == before[2]);
+  CHECK(forward(nullptr, nullptr, 0, 4, 0.2, 1) == FW_OK);
+  CHECK(backward(nullptr, nullptr, nullptr, 0, 4, 0.2, 0, nullptr, 1) == FW_OK);
+}
+
 }  // namespace
 
 void check_hostile_arguments() {
+  hostile_bias_activation<float>(fw_bias_activation_forward_f32, fw_bias_activation_backward_f32);
+  hostile_bias_activation<double>(fw_bias_activation_forward_f64, fw_bias_activation_backward_f64);
   hostile_weight_clip<float>(fw_weight_clip_f32);
   hostile_weight_clip<double>(fw_weight_clip_f64);
   hostile_rmsprop<float>(fw_rmsprop_f32);

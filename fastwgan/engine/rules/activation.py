@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
+from fastwgan.ops.bias_activation import as_matrix, differentiate
 
 _aten = torch.ops.aten
+_KERNELS = (torch.float32, torch.float64)
 
 
 class LeakyRelu(Rule):
@@ -67,18 +69,42 @@ class LeakyRelu(Rule):
 
     def adjoint_at(self, site: Site, cotangent: Tensor, out: Tensor | None) -> Tensor:
         """Times one or the slope."""
-        slope, y = site.options, site.output
-        if slope == 0:
-            if out is None:
-                return _aten.threshold_backward(cotangent, y, 0)  # type: ignore[no-any-return]
-            return _aten.threshold_backward(cotangent, y, 0, grad_input=out)  # type: ignore[no-any-return]
-        if out is None:
-            return _aten.leaky_relu_backward(cotangent, y, slope, True)  # type: ignore[no-any-return]
-        return _aten.leaky_relu_backward(cotangent, y, slope, True, grad_input=out)  # type: ignore[no-any-return]
+        return self.adjoint_and_sum(site, cotangent, out, None)[0]
+
+    def adjoint_and_sum(
+        self, site: Site, cotangent: Tensor, out: Tensor | None, summed_rows: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The adjoint, and its sum over the first `summed_rows` rows where one pass gives both.
+
+        Args:
+            site: The layer.
+            cotangent: As the output.
+            out: Where the adjoint goes, if anywhere; may be the cotangent or the output.
+            summed_rows: How many rows of the batch; None for no sum.
+        """
+        y, slope = site.output, site.options
+        if y.is_cpu and y.dtype in _KERNELS:
+            result = torch.empty_like(cotangent) if out is None else out
+            d, outputs, results = as_matrix(cotangent), as_matrix(y), as_matrix(result)
+            if d is not None and outputs is not None and results is not None:
+                positions = d.shape[0] // y.shape[0] if y.shape[0] else 0  # of one row
+                rows = None if summed_rows is None else summed_rows * positions
+                return result, differentiate(d, outputs, results, slope, rows)
+        return _by_torch(cotangent, y, slope, out), None
 
     def tangent_at(self, site: Site, tangent: Tensor, out: Tensor | None) -> Tensor:
         """The same."""
         return self.adjoint_at(site, tangent, out)
+
+
+def _by_torch(cotangent: Tensor, y: Tensor, slope: float, out: Tensor | None) -> Tensor:
+    place = {} if out is None else {"grad_input": out}
+    result: Tensor = (
+        _aten.threshold_backward(cotangent, y, 0, **place)
+        if slope == 0
+        else _aten.leaky_relu_backward(cotangent, y, slope, True, **place)
+    )
+    return result
 
 
 def _bind_relu(input: Any, inplace: bool = False) -> Any:

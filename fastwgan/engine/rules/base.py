@@ -122,9 +122,21 @@ class Rule:
         """The outputs, over the only input; for rules in place."""
         raise NotImplementedError
 
+    def forward_activated(
+        self, options: Any, inputs: Tensors, activation: Rule, activation_options: Any
+    ) -> Tensors | None:
+        """The outputs of the activation that follows, or None where two calls are as good."""
+        return None
+
     def adjoint_at(self, site: Site, cotangent: Tensor, out: Tensor | None) -> Tensor:
         """The adjoint, in `out` if given; for rules that place."""
         raise NotImplementedError
+
+    def adjoint_and_sum(
+        self, site: Site, cotangent: Tensor, out: Tensor | None, summed_rows: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The adjoint as `adjoint_at`, and its sum over the first rows where that costs nothing."""
+        return self.adjoint_at(site, cotangent, out), None
 
     def tangent_at(self, site: Site, tangent: Tensor, out: Tensor | None) -> Tensor:
         """The tangent, in `out` if given, which can be the output itself; for rules that place."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastwgan.engine.convolutions import convolve, gradient_of_weight, input_gradient
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 from fastwgan.engine.twins.convolution_calls import geometry_of, geometry_of_transpose
 from fastwgan.engine.twins.geometry import Geometry
@@ -49,7 +50,7 @@ class Convolution(Rule):
         x, weight, bias = inputs
         assert x is not None
         assert weight is not None
-        return (options.convolve(x, weight, bias),), ()
+        return (convolve(options, x, weight, bias),), ()
 
     def adjoint(
         self, site: Site, cotangents: Tensors, wanted: Sequence[bool]
@@ -59,15 +60,15 @@ class Convolution(Rule):
         assert d is not None
         x, weight = site.input(0), site.input(1)
         return [
-            geometry.input_gradient(d, weight, x) if wanted[0] else None,
-            geometry.weight_gradient(d, x, weight) if wanted[1] else None,
+            input_gradient(geometry, d, weight, x) if wanted[0] else None,
+            gradient_of_weight(geometry, d, x, weight) if wanted[1] else None,
             d.sum([0, *range(2, d.dim())]) if wanted[2] else None,
         ]
 
     def tangent(self, site: Site, tangents: Tensors) -> Tensors:
         """One convolution."""
         t = tangents[0]
-        return (None if t is None else site.options.convolve(t, site.input(1), None),)
+        return (None if t is None else convolve(site.options, t, site.input(1), None),)
 
     def second_order(
         self, site: Site, cotangents: Tensors, tangents: Tensors, wanted: Sequence[bool]
@@ -76,7 +77,7 @@ class Convolution(Rule):
         d, t = cotangents[0], tangents[0]
         if not wanted[1] or d is None or t is None:
             return [None, None, None]
-        return [None, site.options.weight_gradient(d, t, site.input(1)), None]
+        return [None, gradient_of_weight(site.options, d, t, site.input(1)), None]
 
 
 RULES: dict[Callable[..., Any], Rule] = {

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fastwgan.engine.products import affine, times
+from fastwgan.engine.products import activated, affine, times, weight_gradient
+from fastwgan.engine.rules.activation import LeakyRelu
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 
 
@@ -33,6 +34,17 @@ class Linear(Rule):
         assert weight is not None
         return (affine(x, weight, bias),), ()
 
+    def forward_activated(
+        self, options: Any, inputs: Tensors, activation: Rule, activation_options: Any
+    ) -> Tensors | None:
+        """Bias and LeakyReLU in one pass over the product, or in none."""
+        x, weight, bias = inputs
+        assert x is not None
+        assert weight is not None
+        if not isinstance(activation, LeakyRelu):
+            return None
+        return (activated(x, weight, bias, activation_options),)
+
     def adjoint(
         self, site: Site, cotangents: Tensors, wanted: Sequence[bool]
     ) -> list[Tensor | None]:
@@ -41,7 +53,7 @@ class Linear(Rule):
         assert d is not None
         return [
             times(d, site.input(1)) if wanted[0] else None,
-            _weight_gradient(d, site.input(0)) if wanted[1] else None,
+            weight_gradient(d, site.input(0)) if wanted[1] else None,
             d.flatten(0, -2).sum(0) if wanted[2] else None,
         ]
 
@@ -57,12 +69,7 @@ class Linear(Rule):
         d, t = cotangents[0], tangents[0]
         if not wanted[1] or d is None or t is None:
             return [None, None, None]
-        return [None, _weight_gradient(d, t), None]
-
-
-def _weight_gradient(d: Tensor, x: Tensor) -> Tensor:
-    """dᵀx [out, in], rows and all dimensions between summed over."""
-    return d.flatten(0, -2).t() @ x.flatten(0, -2)
+        return [None, weight_gradient(d, t), None]
 
 
 def _bind_linear(input: Any, weight: Any, bias: Any = None) -> Bound | None:
