@@ -116,7 +116,21 @@ def _joint(loss: Part, penalty: Part, plans: dict[int, Plan]) -> Joint | None:
         return None
     assert loss.rows is not None
     assert penalty.rows is not None
+    if _meets_input_again(plan, block.tape):
+        plan = plan_of(block.tape, points_need_gradient=True)
     return Joint(block, plan, loss.rows, penalty.rows)
+
+
+def _meets_input_again(plan: Plan, tape: Tape) -> bool:
+    """Whether some node reads the critic's input beside an activation, as a skip from it does.
+
+    Its cotangent is then asked for at the loss's rows too, for what lies behind that activation.
+    """
+    points = tape.arguments[0]
+    return any(
+        points in step.inputs and any(r is not None and r >= 0 and r != points for r in step.inputs)
+        for step in plan.steps
+    )
 
 
 def _plans(parts: Sequence[Part]) -> dict[int, Plan]:
