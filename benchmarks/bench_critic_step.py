@@ -42,6 +42,7 @@ CASES = [
     pytest.param("ResNet WGAN-GP 3×32×32, B 32", resnet_gp, (32, 3, 32, 32), 1.4),
 ]
 
+
 @pytest.mark.parametrize(("critic", "build", "shape", "required"), CASES)
 def bench_critic_step(
     critic: str, build: Build, shape: tuple[int, ...], required: float, run_case: RunCase
@@ -82,7 +83,6 @@ class _Stepping(Contestant):
         self._run_without_masks()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         return [self.total.detach(), *gradients]
-
 
     def _run_without_masks(self) -> None:
         """Masks are drawn in an order of each contestant's own: what is compared has none."""

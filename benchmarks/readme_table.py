@@ -15,7 +15,14 @@ from benchmarks.roofline import Roofline
 BEGIN = "<!-- benchmarks:begin -->"
 END = "<!-- benchmarks:end -->"
 LAST_RUN = Path(".benchmarks/last.json")
-ORDER = ("spectral_norm", "rmsprop", "weight_clip", "gradient_penalty", "bias_activation", "critic_step")
+ORDER = (
+    "spectral_norm",
+    "rmsprop",
+    "weight_clip",
+    "gradient_penalty",
+    "bias_activation",
+    "critic_step",
+)
 
 
 def section(run: dict[str, Any]) -> str:

@@ -48,7 +48,8 @@ def times(d: Tensor, weight: Tensor) -> Tensor:
 
 def weight_gradient(d: Tensor, x: Tensor) -> Tensor:
     """dᵀx [out, in] of rows d [..., out] and x [..., in], summed over rows."""
-    d, x = d.flatten(0, -2), x.flatten(0, -2)
+    if d.dim() > 2:
+        d, x = d.flatten(0, -2), x.flatten(0, -2)
     if x.shape[1] < _THIN <= d.shape[1]:
         # BLAS is twice as fast on few rows than on few columns.
         return (x.t() @ d).t().contiguous()

@@ -54,7 +54,7 @@ class Linear(Rule):
         return [
             times(d, site.input(1)) if wanted[0] else None,
             weight_gradient(d, site.input(0)) if wanted[1] else None,
-            d.flatten(0, -2).sum(0) if wanted[2] else None,
+            d.sum(list(range(d.dim() - 1))) if wanted[2] else None,
         ]
 
     def tangent(self, site: Site, tangents: Tensors) -> Tensors:

@@ -54,8 +54,19 @@ class Average:
         return self.pool(t)
 
     def transpose(self, g: Tensor, pieces: Tensor | None) -> Tensor:
-        # The gradient reads the shape of its second argument alone.
-        return self.gradient(g, g.new_empty(1).expand(self.input_shape))
+        return self.gradient(g, _shaped(self.input_shape, g))
+
+
+def _shaped(shape: torch.Size, like: Tensor) -> Tensor:
+    """What a gradient reads of its pooling's input: shape and memory format alone.
+
+    The memory is not written, so that the system never gives any.
+    """
+    if like.dim() == 4 and not like.is_contiguous():
+        format = torch.channels_last
+        if like.is_contiguous(memory_format=format):
+            return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=format)
+    return like.new_empty(1).expand(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class Maximum:
 
     def transpose(self, g: Tensor, pieces: Tensor | None) -> Tensor:
         assert pieces is not None
-        return self.gradient(g, g.new_empty(1).expand(self.input_shape), pieces)
+        return self.gradient(g, _shaped(self.input_shape, g), pieces)
 
 
 def find_average(
