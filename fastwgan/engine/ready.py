@@ -37,7 +37,9 @@ class _Ready(Function):
         ctx.held = held
         # Not saved for the backward, where a changed version of a weight would be an error.
         ctx.like = [(t.shape, t.dtype, t.device) for t in tensors]
-        return held.value
+        value = held.value
+        del held.value  # it holds this node from now on, which holds `held`
+        return value
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
