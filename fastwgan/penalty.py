@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from fastwgan import penalty_arguments, penalty_points
 from fastwgan.engine import compiling, distributed
+from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
-from fastwgan.engine.passes import Gradients, backward
-from fastwgan.engine.penalty import Term, penalise
-from fastwgan.engine.plan import plan_of
+from fastwgan.engine.penalty import Term, by_itself
 from fastwgan.engine.reached import nodes_behind
-from fastwgan.engine.ready import ready
 from fastwgan.engine.record import Recorder
+from fastwgan.engine.tape import Block
 from fastwgan.engine.twins import Twins
 from fastwgan.engine.watched import is_watched
 from fastwgan.ops.gradient_penalty import norm_penalty
@@ -176,34 +175,32 @@ def _by_engine(
     critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor, must: bool
 ) -> Tensor:
     """The engine's passes over a recording of the critic, or what autograd recorded with it."""
-    flows = points.requires_grad  # before it is the root of the recording, and always does
-    root = rooted(points)
-    recorder = Recorder([root])
-    at = run(critic, root, recorder)
-    recorder.finish(at.scores, at.edge.node)
-    if recorder.refusal is not None:
-        if must:
-            raise RuntimeError(f'engine was "always", and the critic has {recorder.refusal}.')
-        return _differentiated(at, arguments, points, recording=True)[0]
-    tape, block = recorder.tape, recorder.block
-    scores = at.scores.detach()
-    del at, root
-    with torch.no_grad():
-        gradients = Gradients(tape)
-        plan = plan_of(tape, points_need_gradient=flows)
-        term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
-        penalised = penalise(block, plan, term, gradients)
-        at_points = None
-        if any(term is not None for term in penalised.second_order):
-            at_points = backward(block, plan, None, penalised.second_order, gradients)
-    reached = tape.reached()
-    tensors = [tape.outers[index] for index in reached]
-    found = [gradients[index] for index in reached]
-    if flows:
-        tensors.append(points)
-        found.append(at_points)
-    del scores
-    return ready(penalised.penalty, tensors, found)
+    flows = points.requires_grad  # before it is the root of a recording, and always does
+    block = _directly(critic, points)
+    if block is None:
+        root = rooted(points)
+        recorder = Recorder([root])
+        at = run(critic, root, recorder)
+        recorder.finish(at.scores, at.edge.node)
+        if recorder.refusal is not None:
+            if must:
+                raise RuntimeError(f'engine was "always", and the critic has {recorder.refusal}.')
+            return _differentiated(at, arguments, points, recording=True)[0]
+        block = recorder.block
+        del at, root
+    term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+    return by_itself(block, term, points if flows else None)
+
+
+def _directly(critic: Callable[[Tensor], Tensor], points: Tensor) -> Block | None:
+    """The critic's tensors at the points, where it need not be called to have them."""
+    calls = calls_of(critic)
+    if not calls:
+        return None
+    try:
+        return run_direct(calls, points.detach())
+    except NotDirect:
+        return None
 
 
 def generic_penalty(

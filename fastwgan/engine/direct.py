@@ -59,6 +59,12 @@ _CALLS: dict[type[nn.Module], Callable[[Any], Call | None]] = {
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
+# As torch has them: a class that was patched since has to be called.
+_FORWARDS: dict[Any, Any] = {
+    kind: kind.forward
+    for kind in (*_CALLS, nn.Sequential, nn.Identity)
+}
+_CALL = nn.Module.__call__
 
 
 def calls_of(critic: Callable[..., Tensor]) -> list[Call] | None:
@@ -82,6 +88,7 @@ def _is_intercepted() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._get_tracing_state() is not None
         or any(getattr(_module, name) for name in _GLOBAL_HOOKS)
+        or nn.Module.__call__ is not _CALL
     )
 
 
@@ -90,7 +97,7 @@ def _collect(module: nn.Module, calls: list[Call]) -> bool:
     for name in _HOOKS:
         if own[name]:
             return False
-    if "forward" in own:
+    if "forward" in own or kind.forward is not _FORWARDS.get(kind):
         return False
     if kind is nn.Sequential:
         return all(_collect(child, calls) for child in own["_modules"].values())

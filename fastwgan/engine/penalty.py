@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from fastwgan.engine.generic import NO_GRADIENT
-from fastwgan.engine.passes import Adjoints, Gradients, tangent, transpose
-from fastwgan.engine.plan import Plan
+from fastwgan.engine.passes import Adjoints, Gradients, backward, tangent, transpose
+from fastwgan.engine.plan import Plan, plan_of
+from fastwgan.engine.ready import ready
 from fastwgan.engine.tape import Block
 from fastwgan.ops.gradient_penalty.autograd import run_norm_penalty
 
@@ -61,3 +62,27 @@ def penalise(block: Block, plan: Plan, term: Term, gradients: Gradients) -> Pena
     value = value_at(block, plan, term)
     second_order = tangent(block, plan, term.rows, value.start, value.cotangents, gradients)
     return Penalised(value.penalty, value.norms, second_order)
+
+
+def by_itself(block: Block, term: Term, points: Tensor | None) -> Tensor:
+    """The penalty [], with all its gradients, of a block that has no loss.
+
+    Args:
+        block: The critic at the points.
+        term: The penalty.
+        points: What was given to the critic, where its gradient is asked for.
+    """
+    tape = block.tape
+    plan = plan_of(tape, points_need_gradient=points is not None)
+    with torch.no_grad():
+        gradients = Gradients(tape)
+        penalised = penalise(block, plan, term, gradients)
+        at_points = None
+        if any(adjoint is not None for adjoint in penalised.second_order):
+            at_points = backward(block, plan, None, penalised.second_order, gradients)
+    tensors = [tape.outers[index] for index in plan.reached]
+    found = [gradients[index] for index in plan.reached]
+    if points is not None:
+        tensors.append(points)
+        found.append(at_points)
+    return ready(penalised.penalty, tensors, found)

@@ -243,3 +243,18 @@ def test_the_samples_are_not_written_to() -> None:
 def test_what_the_table_calls_are_the_functions_of_torch() -> None:
     """Replaced functions, by which tools watch models, are replaced for the engine too."""
     assert calls_of(nn.ReLU()) == [(F.relu, ())]
+
+
+@pytest.mark.parametrize("owner", [nn.Linear, nn.Sequential])
+def test_a_patched_class_is_called(owner: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    critic = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+    assert calls_of(critic)
+    forward = owner.forward
+    monkeypatch.setattr(owner, "forward", lambda self, x: 2 * forward(self, x))
+    assert calls_of(critic) is None
+
+
+def test_a_patched_call_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = nn.Module.__call__
+    monkeypatch.setattr(nn.Module, "__call__", lambda self, x: called(self, x))
+    assert calls_of(nn.Linear(3, 1)) is None
