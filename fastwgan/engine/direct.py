@@ -60,7 +60,8 @@ _CALLS: dict[type[nn.Module], Callable[[Any], Call | None]] = {
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _GLOBAL_HOOKS = tuple(f"_global{name}" for name in _HOOKS)
 # As torch has them: a class that was patched since has to be called.
-_FORWARDS: dict[Any, Any] = {kind: kind.forward for kind in (*_CALLS, nn.Sequential, nn.Identity)}
+_CLASSES: tuple[Any, ...] = (*_CALLS, nn.Sequential, nn.Identity)
+_FORWARDS: dict[Any, Any] = {kind: kind.forward for kind in _CLASSES}
 _CALL = nn.Module.__call__
 
 
