@@ -58,7 +58,7 @@ _BIAS_ACTIVATION: dict[Key, Bound] = {}
 for _dtype in (torch.float32, torch.float64):
     _BIAS_ACTIVATION |= {
         ("bias_activation", _dtype, 0): Bound(rounded(_dtype, 2), "one addition, one product"),
-        ("bias_activation", _dtype, 1): Bound(rounded(_dtype, 1), "one product"),
+        ("bias_activation", _dtype, 1): Bound(rounded(_dtype, 1), "one product, rounded once"),
         # Terms of both signs: the sum is about the root of their number smaller than they are.
         ("bias_activation", _dtype, 2): Bound(summed(_dtype, 3000), "sums of up to 3,000 rows"),
     }
