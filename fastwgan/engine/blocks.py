@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fastwgan.engine.casting import no_casting
 from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, rooted, run
 from fastwgan.engine.record import Recorder
@@ -92,10 +93,11 @@ def _place_rest(
         return _recorded_each(critic, rest)
     tape = first.block.tape
     arguments = [_arguments(rows) for rows in rest]
-    if not is_row_wise(tape):
-        return [Place(replay(tape, tensors), None) for tensors in arguments]
-    joined = [torch.cat(column) for column in zip(*arguments, strict=True)]
-    return _split(replay(tape, joined), [tape.rows] * len(rest))
+    with no_casting(rest[0].samples.device.type):
+        if not is_row_wise(tape):
+            return [Place(replay(tape, tensors), None) for tensors in arguments]
+        joined = [torch.cat(column) for column in zip(*arguments, strict=True)]
+        return _split(replay(tape, joined), [tape.rows] * len(rest))
 
 
 def _recorded_each(critic: Callable[..., Tensor], rest: Sequence[Rows]) -> list[Place] | str:

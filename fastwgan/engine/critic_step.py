@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastwgan import penalty_points
 from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
+from fastwgan.engine.casting import no_casting
 from fastwgan.engine.joint import Joint, seeds_of, sweep
 from fastwgan.engine.losses import Loss, Scored, scored
 from fastwgan.engine.parts import Part, Parts, Sums, parts_of, split_rows
@@ -57,14 +58,18 @@ def critic_step(
     if isinstance(places, Recorded):
         return places
     with torch.no_grad():
-        return _passes(job, places, [each.samples for each in rows], differentiate)
+        loss = scored(job.loss, places[0].scores, places[1].scores, differentiate=differentiate)
+        with no_casting(job.real.device.type):
+            return _passes(job, places, [each.samples for each in rows], loss, differentiate)
 
 
 def _passes(
-    job: Job, places: Sequence[Place], samples: Sequence[Tensor], differentiate: bool
+    job: Job,
+    places: Sequence[Place],
+    samples: Sequence[Tensor],
+    loss: Scored,
+    differentiate: bool,
 ) -> Done:
-    real_scores, fake_scores = places[0].scores, places[1].scores
-    loss = scored(job.loss, real_scores, fake_scores, differentiate=differentiate)
     own_rows = any(is_at_samples(arguments.kind) for arguments in job.penalties)
     parts = parts_of(places, samples, own_rows=own_rows, differentiate=differentiate)
     sums = Sums(parts)
@@ -76,7 +81,8 @@ def _passes(
     values = [value for value, _ in penalties]
     penalty = sum(values[1:], values[0]) if values else torch.zeros_like(loss.value)
     norms = tuple(lengths for _, lengths in penalties)
-    return Done(loss.value, penalty, norms, real_scores, fake_scores, tensors, gradients)
+    scores = places[0].scores, places[1].scores
+    return Done(loss.value, penalty, norms, *scores, tensors, gradients)
 
 
 def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastwgan.engine.casting import no_casting
 from fastwgan.engine.generic import NO_GRADIENT
 from fastwgan.engine.passes import Adjoints, Gradients, backward, tangent, transpose
 from fastwgan.engine.plan import Plan, plan_of
@@ -74,7 +75,7 @@ def by_itself(block: Block, term: Term, points: Tensor | None) -> Tensor:
     """
     tape = block.tape
     plan = plan_of(tape, points_need_gradient=points is not None)
-    with torch.no_grad():
+    with torch.no_grad(), no_casting(block.scores.device.type):
         gradients = Gradients(tape)
         penalised = penalise(block, plan, term, gradients)
         at_points = None

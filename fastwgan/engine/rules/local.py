@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from fastwgan.engine.casting import Casting, casting
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 
 
 class Call:
-    """A call with holes for its tensors."""
+    """A call with holes for its tensors, and the casts that autocast made in it."""
 
-    __slots__ = ("function", "holes", "leaves", "structure")
+    __slots__ = ("casting", "function", "holes", "leaves", "structure")
 
     def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function = function
         self.leaves, self.structure = tree_flatten((args, kwargs))
         self.holes = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor)]
+        self.casting: Casting = casting(self.leaves[self.holes[0]].device.type)
 
     def take_tensors(self) -> Tensors:
         """The tensors, which are then no longer kept here."""
@@ -39,7 +41,8 @@ class Call:
         for i, tensor in zip(self.holes, tensors, strict=True):
             leaves[i] = tensor
         args, kwargs = tree_unflatten(leaves, self.structure)
-        result = self.function(*args, **kwargs)
+        with self.casting.restored():
+            result = self.function(*args, **kwargs)
         return args[0] if result is None else result  # None: __setitem__
 
 
