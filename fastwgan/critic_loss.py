@@ -20,7 +20,7 @@ from fastwgan.engine.losses import Loss, check_loss, wasserstein
 from fastwgan.engine.ready import ready
 from fastwgan.engine.twins import Twins
 from fastwgan.engine.watched import is_watched
-from fastwgan.penalty import generic_penalty_at
+from fastwgan.penalty_ways import by_autograd
 
 __all__ = ["CriticLoss", "critic_loss"]
 
@@ -216,7 +216,7 @@ def _generic(job: Job, points: Sequence[Tensor | None], first: Recorded | None) 
     for arguments, at in zip(job.penalties, points, strict=True):
         samples, others = _own_samples(job, arguments) if at is None else (at, job.real_args)
         critic = lambda x, others=others: job.critic(x, *others)  # noqa: E731
-        term, lengths = generic_penalty_at(critic, arguments, samples)
+        term, lengths, _ = by_autograd(critic, arguments, samples)
         total, penalties = total + term, penalties + term.detach()
         norms.append(lengths)
     return _results(

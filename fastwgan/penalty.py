@@ -4,25 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from fastwgan import penalty_arguments, penalty_points
 from fastwgan.engine import compiling, distributed
-from fastwgan.engine.direct import NotDirect, calls_of, run_direct
-from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
-from fastwgan.engine.penalty import Term, by_itself
-from fastwgan.engine.reached import nodes_behind
-from fastwgan.engine.record import Recorder
-from fastwgan.engine.tape import Block
-from fastwgan.engine.twins import Twins
 from fastwgan.engine.watched import is_watched
-from fastwgan.ops.gradient_penalty import norm_penalty
-from fastwgan.penalty_arguments import Arguments
+from fastwgan.penalty_ways import ByAutograd, Found, by_autograd, by_engine
 
 __all__ = ["gradient_penalty"]
+
+
+@overload
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor | None = None,
+    *,
+    kind: str = "wgan-gp",
+    weight: float = 10.0,
+    target: float | None = None,
+    alpha: Tensor | None = None,
+    groups: int = 1,
+    generator: torch.Generator | None = None,
+    engine: str = "auto",
+    return_scores: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor | None = None,
+    *,
+    kind: str = "wgan-gp",
+    weight: float = 10.0,
+    target: float | None = None,
+    alpha: Tensor | None = None,
+    groups: int = 1,
+    generator: torch.Generator | None = None,
+    engine: str = "auto",
+    return_scores: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor | None = None,
+    *,
+    kind: str = "wgan-gp",
+    weight: float = 10.0,
+    target: float | None = None,
+    alpha: Tensor | None = None,
+    groups: int = 1,
+    generator: torch.Generator | None = None,
+    engine: str = "auto",
+    return_scores: bool,
+) -> Tensor | tuple[Tensor, Tensor]: ...
 
 
 def gradient_penalty(
@@ -37,7 +80,8 @@ def gradient_penalty(
     groups: int = 1,
     generator: torch.Generator | None = None,
     engine: str = "auto",
-) -> Tensor:
+    return_scores: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Weight times the mean of a function of the norm of the critic's gradient at some points.
 
     The gradient g is that of the sum of all the critic's scores. The penalty is weight times the
@@ -72,13 +116,18 @@ def gradient_penalty(
         engine: "auto" computes the gradients at once, without double backward, wherever every
             operation of the critic has its rules (see docs/engine.md), and goes autograd's way
             elsewhere; "always" raises there, with the reason; "never" goes autograd's way.
+        return_scores: Whether the critic's scores at the points are returned too, for a loss of
+            one's own. Its activations are then kept until the scores' one backward, which the
+            penalty's may precede, follow or be joined with.
 
     Returns:
-        The penalty [], in float64 for float64 samples, else float32. Norms are taken over all
-        dimensions but the first, in at least that precision; at a norm of zero the derivative is
-        zero. Differentiable once by the engine, to any order with `engine="never"`; under
-        `torch.no_grad` only the value is computed. A trainable parameter that the scores depend on
-        gets a gradient of zeros where the penalty does not depend on it; any other gets None.
+        The penalty, or (penalty, scores), the scores in the critic's shape and differentiable as
+        the penalty is. The penalty is [], in float64 for float64 samples, else float32. Norms are
+        taken over all dimensions but the first, in at least that precision; at a norm of zero the
+        derivative is zero. Differentiable once by the engine, to any order with `engine="never"`;
+        under `torch.no_grad` only the value is computed. A trainable parameter that the scores
+        depend on gets a gradient of zeros where the penalty does not depend on it; any other gets
+        None.
 
     Raises:
         TypeError: an argument, or what the critic returned, is of a wrong type.
@@ -88,7 +137,7 @@ def gradient_penalty(
     Running statistics, vectors of spectral norm and random generators move as by one call of the
     critic. Nothing else is changed: neither weights, nor training flags, nor an existing `.grad`.
     Under `torch.compile` an nn.Module is one operation of the graph, differentiable once, and
-    parameters that the scores do not depend on get zeros.
+    parameters that the scores do not depend on get zeros; with `return_scores` the graph breaks.
 
     Cost: on piecewise-linear critics (linear and convolution layers, ReLU, LeakyReLU, dropout,
     pooling) four products a layer, forward and backward together, where autograd alone takes six;
@@ -113,8 +162,10 @@ def gradient_penalty(
                 "generator": generator,
                 "engine": engine,
             },
+            return_scores,
         )
     penalty_arguments.check_engine(engine)
+    penalty_arguments.check_return_scores(return_scores)
     distributed.check_penalty(critic, engine)
     arguments = penalty_arguments.check(
         critic,
@@ -139,8 +190,14 @@ def gradient_penalty(
     with outside, torch.set_grad_enabled(recording):
         points = penalty_points.points(arguments)
         if not recording or engine == "never" or is_watched():
-            return generic_penalty(critic, arguments, points)
-        return _by_engine(critic, arguments, points, must=engine == "always")
+            found: Found | ByAutograd = by_autograd(critic, arguments, points)
+        else:
+            must = engine == "always"
+            found = by_engine(critic, arguments, points, must=must, with_scores=return_scores)
+    if not return_scores:
+        return found.penalty
+    assert found.scores is not None
+    return found.penalty, found.scores
 
 
 def _compiled(
@@ -149,8 +206,13 @@ def _compiled(
     fake: Tensor | None,
     alpha: Tensor | None,
     options: dict[str, Any],
-) -> Tensor:
-    """The call as a compiler sees it: one operation; or, of a function, a break in its graph."""
+    return_scores: bool,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The call as a compiler sees it: one operation, or a break in its graph."""
+    if return_scores:
+        return _scores_outside_compilers(  # type: ignore[no-any-return]
+            critic, real, fake, alpha=alpha, return_scores=True, **options
+        )
     if not compiling.takes(critic):
         return _outside_compilers(critic, real, fake, alpha=alpha, **options)  # type: ignore[no-any-return]
     values, _, _ = compiling.call(_numbers, critic, real, fake, alpha, (), (), False, options)
@@ -158,6 +220,11 @@ def _compiled(
 
 
 _outside_compilers = torch.compiler.disable(gradient_penalty, reason=compiling.REASON)
+_scores_outside_compilers = torch.compiler.disable(
+    gradient_penalty,
+    reason="return_scores was True inside torch.compile; it must be False there for one graph: "
+    "critic_loss takes a loss of one's own.",
+)
 
 
 def _numbers(
@@ -169,71 +236,3 @@ def _numbers(
 ) -> tuple[list[Tensor], list[Tensor]]:
     options: dict[str, Any] = others[-1]
     return [gradient_penalty(critic, real, fake, alpha=alpha, **options)], []
-
-
-def _by_engine(
-    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor, must: bool
-) -> Tensor:
-    """The engine's passes over a recording of the critic, or what autograd recorded with it."""
-    flows = points.requires_grad  # before it is the root of a recording, and always does
-    block = _directly(critic, points)
-    if block is None:
-        root = rooted(points)
-        recorder = Recorder([root])
-        at = run(critic, root, recorder)
-        recorder.finish(at.scores, at.edge.node)
-        if recorder.refusal is not None:
-            if must:
-                raise RuntimeError(f'engine was "always", and the critic has {recorder.refusal}.')
-            return _differentiated(at, arguments, points, recording=True)[0]
-        block = recorder.block
-        del at, root
-    term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
-    return by_itself(block, term, points if flows else None)
-
-
-def _directly(critic: Callable[[Tensor], Tensor], points: Tensor) -> Block | None:
-    """The critic's tensors at the points, where it need not be called to have them."""
-    calls = calls_of(critic)
-    if not calls:
-        return None
-    try:
-        return run_direct(calls, points.detach())
-    except NotDirect:
-        return None
-
-
-def generic_penalty(
-    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor
-) -> Tensor:
-    """The penalty by autograd's double backward, over twins."""
-    return generic_penalty_at(critic, arguments, points)[0]
-
-
-def generic_penalty_at(
-    critic: Callable[[Tensor], Tensor], arguments: Arguments, points: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The same, with the norms [rows / groups]."""
-    recording = torch.is_grad_enabled()
-    at = run(critic, rooted(points), Twins() if recording else nullcontext())
-    return _differentiated(at, arguments, points, recording)
-
-
-def _differentiated(
-    at: Run, arguments: Arguments, points: Tensor, recording: bool
-) -> tuple[Tensor, Tensor]:
-    flows = points.grad_fn is not None and type(points.grad_fn).__name__ != "RootBackward"
-    found = input_gradient(at, differentiable=recording, flows=flows)
-    rows = found.gradient.reshape(arguments.rows, -1)
-    penalty, norms = norm_penalty(rows, arguments.kind, arguments.target, arguments.weight)
-    if not recording:
-        return penalty.detach(), norms
-    behind = nodes_behind(penalty.grad_fn, stop=found.points, surely=True)
-    without = [
-        node.variable
-        for node in found.behind_scores
-        if hasattr(node, "variable") and node not in behind
-    ]
-    if flows and found.points not in behind:
-        without.append(points)
-    return (WithZeros.apply(penalty, *without) if without else penalty), norms

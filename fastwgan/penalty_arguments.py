@@ -74,6 +74,12 @@ def check_engine(engine: Any) -> None:
         raise ValueError(f"engine was {engine!r}; it must be 'auto', 'always' or 'never'.")
 
 
+def check_return_scores(return_scores: Any) -> None:
+    """Raises unless `return_scores` is a bool."""
+    if not isinstance(return_scores, bool):
+        raise TypeError(f"return_scores was {_type(return_scores)}; it must be a bool.")
+
+
 def _check_samples(name: str, samples: Any) -> None:
     if not isinstance(samples, Tensor):
         raise TypeError(f"{name} was {_type(samples)}; it must be a torch.Tensor.")

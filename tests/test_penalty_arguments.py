@@ -250,5 +250,6 @@ def test_signature_is_the_documented_one() -> None:
         "groups": 1,
         "generator": None,
         "engine": "auto",
+        "return_scores": False,
     }
     assert list(parameters)[:3] == ["critic", "real", "fake"]

@@ -21,6 +21,25 @@ def ready(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor |
     return result
 
 
+def refuse_second_derivative() -> None:
+    """Raises inside of a backward that is to be differentiated itself.
+
+    Raises:
+        RuntimeError: this is one.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "create_graph was True in a backward through the penalty engine; it must be False: "
+            'gradient_penalty(..., engine="never") is differentiable to any order.'
+        )
+
+
+def keeps_graph() -> bool:
+    """Whether the backward that runs now was called with retain_graph=True."""
+    keeps: bool = torch._C._autograd._get_current_graph_task_keep_graph()
+    return keeps
+
+
 class _Held:
     """The value and gradients on their way into the Function, which must not be its inputs."""
 
@@ -43,18 +62,14 @@ class _Ready(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "create_graph was True in a backward through the penalty engine; it must be False: "
-                'gradient_penalty(..., engine="never") is differentiable to any order.'
-            )
+        refuse_second_derivative()
         gradients = ctx.held.gradients
         if gradients is None:
             raise RuntimeError(
                 "backward was called a second time through the same penalty; the first one must "
                 "have had retain_graph=True."
             )
-        keeps = torch._C._autograd._get_current_graph_task_keep_graph()
+        keeps = keeps_graph()
         if not keeps:
             # Nothing else may hold them, or autograd copies each into .grad.
             ctx.held.gradients = None

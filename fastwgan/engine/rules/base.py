@@ -66,6 +66,7 @@ class Rule:
         reads_inputs: Whether adjoint, tangent or second order read activations among the inputs.
         reads_outputs: Likewise for outputs.
         weights: Positions of inputs that have no dimension of rows, and are no activations.
+        unread: Those of them that only the forward reads, as it does a bias.
         lends: Adjoints and second-order terms can be the cotangent's or tangent's own memory.
         fresh: The output never shares memory with an input.
         merges: The term of input 1 is one sum over rows of products of cotangent and input 0, and
@@ -79,6 +80,7 @@ class Rule:
     reads_inputs = True
     reads_outputs = True
     weights: tuple[int, ...] = ()
+    unread: tuple[int, ...] = ()
     fresh = True
     lends = False
     merges = False

@@ -80,6 +80,7 @@ class FixedBatchNorm(Rule):
     piecewise_linear = True
     reads_outputs = False
     weights = (1, 2, 3, 4)
+    unread = (2,)
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """With running statistics that need no gradient."""

@@ -27,6 +27,7 @@ class Convolution(Rule):
     piecewise_linear = True
     reads_outputs = False
     weights = (1, 2)
+    unread = (2,)
     merges = True
 
     def __init__(self, dims: int, *, transposed: bool = False) -> None:

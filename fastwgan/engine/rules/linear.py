@@ -21,6 +21,7 @@ class Linear(Rule):
     piecewise_linear = True
     reads_outputs = False
     weights = (1, 2)
+    unread = (2,)
     merges = True
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:

@@ -48,8 +48,8 @@ class Normalisation(Rule):
     reads_outputs = False
     weights = (1, 2)
 
-    def __init__(self, kind: str, signature: Any) -> None:
-        self.kind, self._signature = kind, signature
+    def __init__(self, kind: str, signature: Any, unread: tuple[int, ...] = (2,)) -> None:
+        self.kind, self._signature, self.unread = kind, signature, unread
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """A batch, whose dtype is that of the weights."""
@@ -229,7 +229,7 @@ def channels(x: Tensor) -> tuple[int, ...]:
 
 RULES: dict[Any, Rule] = {
     **dict.fromkeys(
-        (F.layer_norm, torch.layer_norm), Normalisation("layer_norm", _bind_layer_norm)
+        (F.layer_norm, torch.layer_norm), Normalisation("layer_norm", _bind_layer_norm, ())
     ),
     **dict.fromkeys((F.group_norm,), Normalisation("group_norm", _bind_group_norm)),
     F.instance_norm: Normalisation("instance_norm", _bind_instance_norm),
