@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from torch import nn
 
+from benchmarks import bench_critic_step, bench_trainer
 from benchmarks.agreement import check_agreement
 from benchmarks.critics import Layer, mlp
 from benchmarks.ops import (
@@ -17,6 +18,7 @@ from benchmarks.ops import (
     bench_weight_clip,
 )
 from benchmarks.race import Contestant, Race
+from tests.train.settings import load, small
 
 ROUNDS = 12
 
@@ -50,7 +52,22 @@ def gradient_penalty() -> tuple[Contestant, Sequence[Contestant]]:
     return bench.Ours(build, shape), [bench.DoubleBackward(build, shape)]
 
 
-@pytest.mark.parametrize("case", [spectral_norm, rmsprop, weight_clip, gradient_penalty])
+def critic_step() -> tuple[Contestant, Sequence[Contestant]]:
+    bench = bench_critic_step
+    build, shape = partial(mlp, (4, 16, 16, 1), nn.ReLU), (8, 4)
+    return bench.Ours(build, shape), [bench.Eager(build, shape)]
+
+
+def trainer() -> tuple[Contestant, Sequence[Contestant]]:
+    bench = bench_trainer
+    given = small("wgan-gp", "digits"), load("digits")
+    return bench.Ours(*given), [bench.Eager(*given), bench.Joined(*given)]
+
+
+CASES = [spectral_norm, rmsprop, weight_clip, gradient_penalty, critic_step, trainer]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_contestants_agree(case: Callable[[], tuple[Contestant, Sequence[Contestant]]]) -> None:
     ours, peers = case()
     race = Race(ours, peers)
@@ -58,7 +75,7 @@ def test_contestants_agree(case: Callable[[], tuple[Contestant, Sequence[Contest
     check_agreement(ours, peers, bound=1e-4)
 
 
-@pytest.mark.parametrize("case", [spectral_norm, rmsprop, weight_clip, gradient_penalty])
+@pytest.mark.parametrize("case", CASES)
 def test_inputs_change_every_step(
     case: Callable[[], tuple[Contestant, Sequence[Contestant]]],
 ) -> None:
