@@ -15,6 +15,7 @@ class TensorTable:
     def same_layout(self, other: TensorTable) -> bool: ...
 
 def pooled_like(tensors: list[Tensor]) -> list[Tensor]: ...
+def pooled_empty(elements: int, bits: int) -> Tensor: ...
 def pool_use() -> tuple[int, int]: ...
 def release_pool() -> None: ...
 def plain_rmsprop(
@@ -206,5 +207,78 @@ def bias_activation_backward_f64(
     slope: float,
     summed_rows: int,
     bias_gradient: int,
+    threads: int,
+) -> None: ...
+def dense_critic_workspace(
+    layers: int, slopes: int, count: int, rows: int, threads: int
+) -> int: ...
+def dense_critic_forward_f32(
+    layers: int,
+    slopes: int,
+    count: int,
+    samples: int,
+    rows: int,
+    workspace: int,
+    scores: int,
+    threads: int,
+) -> None: ...
+def dense_critic_transpose_f32(
+    layers: int,
+    slopes: int,
+    count: int,
+    seeds: int,
+    rows: int,
+    first_row: int,
+    workspace: int,
+    gradient: int,
+    threads: int,
+) -> None: ...
+def dense_critic_gradients_f32(
+    layers: int,
+    slopes: int,
+    count: int,
+    samples: int,
+    seeds: int,
+    start: int,
+    rows: int,
+    loss_rows: int,
+    workspace: int,
+    weight_gradients: int,
+    bias_gradients: int,
+    threads: int,
+) -> None: ...
+def dense_critic_forward_f64(
+    layers: int,
+    slopes: int,
+    count: int,
+    samples: int,
+    rows: int,
+    workspace: int,
+    scores: int,
+    threads: int,
+) -> None: ...
+def dense_critic_transpose_f64(
+    layers: int,
+    slopes: int,
+    count: int,
+    seeds: int,
+    rows: int,
+    first_row: int,
+    workspace: int,
+    gradient: int,
+    threads: int,
+) -> None: ...
+def dense_critic_gradients_f64(
+    layers: int,
+    slopes: int,
+    count: int,
+    samples: int,
+    seeds: int,
+    start: int,
+    rows: int,
+    loss_rows: int,
+    workspace: int,
+    weight_gradients: int,
+    bias_gradients: int,
     threads: int,
 ) -> None: ...

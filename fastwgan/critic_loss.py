@@ -14,8 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from fastwgan import critic_loss_arguments
 from fastwgan.engine import compiling, distributed
 from fastwgan.engine.blocks import Recorded
-from fastwgan.engine.critic_step import Done, Job, critic_step, points_of
+from fastwgan.engine.critic_step import critic_step, points_of
 from fastwgan.engine.generic import eagerly
+from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.losses import Loss, check_loss, wasserstein
 from fastwgan.engine.ready import ready
 from fastwgan.engine.twins import Twins

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastwgan import penalty_arguments
-from fastwgan.engine.critic_step import Job
+from fastwgan.engine.jobs import Job
 from fastwgan.engine.losses import LOSSES, Loss
 from fastwgan.ops.gradient_penalty import KINDS
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastwgan.engine.dense import dense_of
+from fastwgan.engine.dense_step import dense_penalty
 from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
 from fastwgan.engine.penalty import Term, by_itself
@@ -49,6 +51,10 @@ def by_engine(
     Raises:
         RuntimeError: the engine must be taken and cannot.
     """
+    term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+    dense = None if with_scores else dense_of(critic, points)
+    if dense is not None:
+        return Found(dense_penalty(dense, points, term), None)
     flows = points.requires_grad  # before it is the root of a recording, and always does
     block = _directly(critic, points)
     if block is None:
@@ -63,7 +69,6 @@ def by_engine(
             return Found(found.penalty, found.scores if with_scores else None)
         block = recorder.block
         del at, root
-    term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
     needed = points if flows else None
     penalty = by_itself(block, term, needed)
     return Found(penalty, differentiable_scores(block, needed) if with_scores else None)

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -10,6 +11,7 @@
 
 #include "capabilities.h"
 #include "fastwgan/bias_activation.h"
+#include "fastwgan/dense_critic.h"
 #include "fastwgan/gradient_penalty.h"
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
@@ -129,6 +131,59 @@ void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpo
       py::arg("threads"), ReleaseGil());
 }
 
+// The layers as rows of five numbers (weight, bias, mask, inputs, outputs), and their slopes.
+std::vector<fw_dense_layer> dense_layers(Address rows, Address slopes, int64_t count) {
+  std::vector<fw_dense_layer> layers;
+  for (int64_t l = 0; l < count; ++l) {
+    const int64_t* row = at<const int64_t>(rows) + 5 * l;
+    layers.push_back({at<const void>(row[0]), at<const void>(row[1]), at<const void>(row[2]),
+                      row[3], row[4], at<const double>(slopes)[l]});
+  }
+  return layers;
+}
+
+template <class T, class Forward, class Transpose, class Gradients>
+void bind_dense_critic(py::module_& m, const std::string& type, Forward forward,
+                       Transpose transpose, Gradients gradients) {
+  const std::string prefix = "dense_critic_";
+  m.def((prefix + "forward_" + type).c_str(),
+        [forward](Address rows_of_layers, Address slopes, int64_t count, Address samples,
+                  int64_t rows, Address workspace, Address scores, int threads) {
+          const auto layers = dense_layers(rows_of_layers, slopes, count);
+          check(forward(layers.data(), count, at<const T>(samples), rows, at<T>(workspace),
+                        at<T>(scores), threads),
+                "dense_critic_forward");
+        },
+        py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("samples"), py::arg("rows"),
+        py::arg("workspace"), py::arg("scores"), py::arg("threads"), ReleaseGil());
+  m.def((prefix + "transpose_" + type).c_str(),
+        [transpose](Address rows_of_layers, Address slopes, int64_t count, Address seeds,
+                    int64_t rows, int64_t first_row, Address workspace, Address gradient,
+                    int threads) {
+          const auto layers = dense_layers(rows_of_layers, slopes, count);
+          check(transpose(layers.data(), count, at<const T>(seeds), rows, first_row,
+                          at<T>(workspace), at<T>(gradient), threads),
+                "dense_critic_transpose");
+        },
+        py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("seeds"), py::arg("rows"),
+        py::arg("first_row"), py::arg("workspace"), py::arg("gradient"), py::arg("threads"),
+        ReleaseGil());
+  m.def(
+      (prefix + "gradients_" + type).c_str(),
+      [gradients](Address rows_of_layers, Address slopes, int64_t count, Address samples,
+                  Address seeds, Address start, int64_t rows, int64_t loss_rows, Address workspace,
+                  Address weight_gradients, Address bias_gradients, int threads) {
+        const auto layers = dense_layers(rows_of_layers, slopes, count);
+        check(gradients(layers.data(), count, at<const T>(samples), at<const T>(seeds),
+                        at<const T>(start), rows, loss_rows, at<T>(workspace),
+                        at<T* const>(weight_gradients), at<T* const>(bias_gradients), threads),
+              "dense_critic_gradients");
+      },
+      py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("samples"), py::arg("seeds"),
+      py::arg("start"), py::arg("rows"), py::arg("loss_rows"), py::arg("workspace"),
+      py::arg("weight_gradients"), py::arg("bias_gradients"), py::arg("threads"), ReleaseGil());
+}
+
 template <class T, class Forward, class Backward>
 void bind_bias_activation(py::module_& m, const char* forward_name, Forward forward,
                           const char* backward_name, Backward backward) {
@@ -218,6 +273,17 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
                               "bias_activation_backward_f32", fw_bias_activation_backward_f32);
   bind_bias_activation<double>(m, "bias_activation_forward_f64", fw_bias_activation_forward_f64,
                                "bias_activation_backward_f64", fw_bias_activation_backward_f64);
+  m.def(
+      "dense_critic_workspace",
+      [](Address rows_of_layers, Address slopes, int64_t count, int64_t rows, int threads) {
+        const auto layers = dense_layers(rows_of_layers, slopes, count);
+        return fw_dense_critic_workspace(layers.data(), count, rows, threads);
+      },
+      py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("rows"), py::arg("threads"));
+  bind_dense_critic<float>(m, "f32", fw_dense_critic_forward_f32, fw_dense_critic_transpose_f32,
+                           fw_dense_critic_gradients_f32);
+  bind_dense_critic<double>(m, "f64", fw_dense_critic_forward_f64, fw_dense_critic_transpose_f64,
+                            fw_dense_critic_gradients_f64);
   bind_gradient_penalty<float>(m, "gradient_penalty_interpolate_f32",
                                fw_gradient_penalty_interpolate_f32, "gradient_penalty_norm_f32",
                                fw_gradient_penalty_norm_f32);

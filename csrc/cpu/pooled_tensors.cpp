@@ -89,6 +89,17 @@ void bind_pooled_tensors(py::module_& m) {
                            std::string(std::getenv("FASTWGAN_POOL_MIB")) +
                            "'; it must be a whole number of mebibytes, 0 or more.");
   m.def("pooled_like", &pooled_tensors_like, py::arg("tensors"));
+  m.def(
+      "pooled_empty",
+      [](int64_t elements, int bits) {
+        if (elements < 0 || (bits != 32 && bits != 64))
+          throw py::value_error("pooled_empty takes 0 or more elements of 32 or 64 bits");
+        const DLTensor model = {
+            nullptr,   {dl_cpu, 0}, 1, {dl_float, static_cast<uint8_t>(bits), 1},
+            &elements, nullptr,     0};
+        return pooled_like(model);
+      },
+      py::arg("elements"), py::arg("bits"));
   m.def("pool_use", [] {
     const PoolUse use = pool_use();
     return py::make_tuple(use.taken, use.waiting);

@@ -11,7 +11,8 @@ namespace fastwgan {
 pybind11::object pooled_like(const DLTensor& model);
 
 // pooled_like(tensors): for each tensor an uninitialised, contiguous one of its shape and float
-// type. Raises TypeError unless all are float32 or float64 in CPU memory.
+// type. Raises TypeError unless all are float32 or float64 in CPU memory. pooled_empty(elements,
+// bits): one [elements] of float32 or float64.
 void bind_pooled_tensors(pybind11::module_& m);
 
 }  // namespace fastwgan

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,35 +10,14 @@ from torch import Tensor
 from fastwgan import penalty_points
 from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
 from fastwgan.engine.casting import no_casting
+from fastwgan.engine.dense import dense_of
+from fastwgan.engine.dense_step import dense_step, takes
+from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.joint import Joint, seeds_of, sweep
-from fastwgan.engine.losses import Loss, Scored, scored
+from fastwgan.engine.losses import Scored, scored
 from fastwgan.engine.parts import Part, Parts, Sums, parts_of, split_rows
 from fastwgan.engine.penalty import Term, penalise, value_at
 from fastwgan.penalty_arguments import Arguments
-
-
-class Job(NamedTuple):
-    """What a critic step is asked for, checked."""
-
-    critic: Callable[..., Tensor]
-    real: Tensor
-    fake: Tensor
-    real_args: tuple[Any, ...]
-    fake_args: tuple[Any, ...]
-    loss: Loss
-    penalties: tuple[Arguments, ...]
-
-
-class Done(NamedTuple):
-    """A critic step's numbers, and its gradients."""
-
-    loss: Tensor  # []
-    penalty: Tensor  # []
-    norms: tuple[Tensor, ...]  # one [rows / groups] a penalty
-    real_scores: Tensor
-    fake_scores: Tensor
-    tensors: list[Tensor]
-    gradients: list[Tensor | None]
 
 
 def critic_step(
@@ -52,6 +30,10 @@ def critic_step(
         points: Of each penalty, None for one at the loss's own samples.
         differentiate: Whether gradients are asked for.
     """
+    own = takes(job, points) if differentiate else None
+    dense = None if own is None else dense_of(job.critic, job.real)
+    if dense is not None and own is not None:
+        return dense_step(dense, job, own)
     rows = [Rows(job.real, job.real_args), Rows(job.fake, job.fake_args)]
     rows += [Rows(p, job.real_args) for p in points if p is not None]
     places = place_all(job.critic, rows)

@@ -1,0 +1,171 @@
+// Matrix products C = A B in tiles that stay in registers.
+//
+// B is packed into slivers, as wide as a tile: packed[s][k][j] = B[k][s * width + j], zeros beyond
+// its columns. A is read where it is, by a stride of rows and one of depth. A sliver's block of 256
+// rows stays in the first-level cache while all of A's rows pass by it. Every element of C is the
+// same sum in the same order, however the work is split among threads.
+#pragma once
+
+#include "parallel.h"
+#include "simd.h"
+
+namespace fastwgan {
+
+constexpr int tile_rows = 6;  // by two vectors: 12 sums, 2 of B and 1 of A fill 16 registers
+constexpr int64_t depth_block = 256;
+
+template <class T, int Bytes>
+constexpr int64_t sliver_width = 2 * lanes<T, Bytes>;
+
+// Columns of B once packed, for the widest instruction set.
+template <class T>
+constexpr int64_t padded_columns(int64_t columns) {
+  constexpr int64_t widest = 128 / static_cast<int64_t>(sizeof(T));
+  return (columns + widest - 1) / widest * widest;
+}
+
+inline int64_t tiles_of(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
+
+// Slivers of B[k][n] = matrix[k * stride + n].
+template <class T, int Bytes>
+FW_INLINE void pack_rows(const T* matrix, int64_t stride, int64_t depth, int64_t columns,
+                         Range slivers, T* packed) {
+  constexpr int64_t width = sliver_width<T, Bytes>;
+  for (int64_t s = slivers.begin; s < slivers.end; ++s) {
+    const int64_t first = s * width;
+    const int64_t count = columns - first < width ? columns - first : width;
+    T* to = packed + s * depth * width;
+    for (int64_t k = 0; k < depth; ++k, to += width) {
+      const T* from = matrix + k * stride + first;
+      if (count == width) {
+        store<T, Bytes>(to, load<T, Bytes>(from));
+        store<T, Bytes>(to + width / 2, load<T, Bytes>(from + width / 2));
+      } else {
+        for (int64_t j = 0; j < width; ++j) to[j] = j < count ? from[j] : T(0);
+      }
+    }
+  }
+}
+
+// Slivers of B[k][n] = matrix[n * stride + k].
+template <class T, int Bytes>
+FW_INLINE void pack_columns(const T* matrix, int64_t stride, int64_t depth, int64_t columns,
+                            Range slivers, T* packed) {
+  constexpr int64_t width = sliver_width<T, Bytes>;
+  constexpr int64_t block = 64;  // of depth: what is written stays in the first-level cache
+  for (int64_t s = slivers.begin; s < slivers.end; ++s) {
+    const int64_t first = s * width;
+    const int64_t count = columns - first < width ? columns - first : width;
+    T* sliver = packed + s * depth * width;
+    for (int64_t begin = 0; begin < depth; begin += block) {
+      const int64_t end = begin + block < depth ? begin + block : depth;
+      for (int64_t j = 0; j < width; ++j) {
+        const T* from = matrix + (first + j) * stride;
+        for (int64_t k = begin; k < end; ++k) sliver[k * width + j] = j < count ? from[k] : T(0);
+      }
+    }
+  }
+}
+
+// A vector, or as many of its elements as there are: `Count` is int64_t or Whole.
+struct Whole {};
+
+template <class T, int Bytes>
+FW_INLINE Vector<T, Bytes> load_up_to(const T* from, Whole) {
+  return load<T, Bytes>(from);
+}
+
+template <class T, int Bytes>
+FW_INLINE Vector<T, Bytes> load_up_to(const T* from, int64_t count) {
+  Vector<T, Bytes> value = {};
+  std::memcpy(&value, from, static_cast<size_t>(count) * sizeof(T));
+  return value;
+}
+
+template <class T, int Bytes>
+FW_INLINE void store_up_to(T* to, Vector<T, Bytes> value, Whole) {
+  store<T, Bytes>(to, value);
+}
+
+template <class T, int Bytes>
+FW_INLINE void store_up_to(T* to, Vector<T, Bytes> value, int64_t count) {
+  std::memcpy(to, &value, static_cast<size_t>(count) * sizeof(T));
+}
+
+template <class T>
+struct Left {  // A[i][k] = at[i * row + k * step]
+  const T* at;
+  int64_t row, step;
+};
+
+// One tile's sums over a block of depth: from `partial` unless it is the first, to it unless it is
+// the last, where finish(row, column, sum, count) takes them by vectors.
+template <class T, int Bytes, int Rows, class Finish>
+FW_INLINE void multiply_tile(Left<T> left, const T* right, int64_t depth, T* partial, bool is_first,
+                             bool is_last, int64_t row, int64_t column, int64_t columns,
+                             const Finish& finish) {
+  using V = Vector<T, Bytes>;
+  constexpr int64_t step = lanes<T, Bytes>;
+  V sums[Rows][2] = {};
+  if (!is_first)
+    for (int i = 0; i < Rows; ++i)
+      for (int h = 0; h < 2; ++h) sums[i][h] = load<T, Bytes>(partial + (2 * i + h) * step);
+  for (int64_t k = 0; k < depth; ++k) {
+    const V low = load<T, Bytes>(right), high = load<T, Bytes>(right + step);
+    right += 2 * step;
+    const T* a = left.at + k * left.step;
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) {
+      const T factor = a[i * left.row];
+      sums[i][0] += factor * low;
+      sums[i][1] += factor * high;
+    }
+  }
+  if (!is_last) {
+    for (int i = 0; i < Rows; ++i)
+      for (int h = 0; h < 2; ++h) store<T, Bytes>(partial + (2 * i + h) * step, sums[i][h]);
+    return;
+  }
+  if (columns - column >= 2 * step) {
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) {
+      finish(row + i, column, sums[i][0], Whole());
+      finish(row + i, column + step, sums[i][1], Whole());
+    }
+    return;
+  }
+  for (int i = 0; i < Rows; ++i)
+    for (int h = 0; h < 2; ++h) {
+      const int64_t rest = columns - column - h * step;
+      if (rest > 0) finish(row + i, column + h * step, sums[i][h], rest < step ? rest : step);
+    }
+}
+
+// C[rows] = A B, B packed whole [depth, columns]; A's row 0 is row 0 of C. scratch: one sliver of
+// as many rows.
+template <class T, int Bytes, class Finish>
+FW_INLINE void multiply(Left<T> left, const T* packed, int64_t depth, int64_t columns, Range rows,
+                        T* scratch, const Finish& finish) {
+  constexpr int64_t width = sliver_width<T, Bytes>;
+  for (int64_t s = 0; s < tiles_of(columns, width); ++s)
+    for (int64_t begin = 0; begin < depth; begin += depth_block) {
+      const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;
+      const bool is_first = begin == 0, is_last = begin + size == depth;
+      const T* right = packed + (s * depth + begin) * width;
+      for (int64_t r = rows.begin; r < rows.end;) {
+        const Left<T> here = {left.at + r * left.row + begin * left.step, left.row, left.step};
+        T* partial = scratch + (r - rows.begin) * width;
+        if (rows.end - r >= tile_rows) {
+          multiply_tile<T, Bytes, tile_rows>(here, right, size, partial, is_first, is_last, r,
+                                             s * width, columns, finish);
+          r += tile_rows;
+        } else {
+          multiply_tile<T, Bytes, 1>(here, right, size, partial, is_first, is_last, r, s * width,
+                                     columns, finish);
+          r += 1;
+        }
+      }
+    }
+}
+
+}  // namespace fastwgan
