@@ -209,76 +209,47 @@ def bias_activation_backward_f64(
     bias_gradient: int,
     threads: int,
 ) -> None: ...
-def dense_critic_workspace(
-    layers: int, slopes: int, count: int, rows: int, threads: int
-) -> int: ...
-def dense_critic_forward_f32(
-    layers: int,
-    slopes: int,
-    count: int,
-    samples: int,
-    rows: int,
-    workspace: int,
-    scores: int,
-    threads: int,
+
+class FeedforwardStep:
+    def __init__(
+        self,
+        layers: int,
+        slopes: int,
+        count: int,
+        rows: int,
+        loss_rows: int,
+        threads: int,
+    ) -> None: ...
+    def workspace(self) -> int: ...
+    def set_workspace(self, address: int) -> None: ...
+
+def feedforward_critic_forward_f32(
+    step: FeedforwardStep, samples: int, scores: int
 ) -> None: ...
-def dense_critic_transpose_f32(
-    layers: int,
-    slopes: int,
-    count: int,
-    seeds: int,
-    rows: int,
-    first_row: int,
-    workspace: int,
-    gradient: int,
-    threads: int,
-) -> None: ...
-def dense_critic_gradients_f32(
-    layers: int,
-    slopes: int,
-    count: int,
+def feedforward_critic_backward_f32(
+    step: FeedforwardStep,
     samples: int,
     seeds: int,
-    start: int,
-    rows: int,
-    loss_rows: int,
-    workspace: int,
+    of_all: bool,
     weight_gradients: int,
     bias_gradients: int,
-    threads: int,
-) -> None: ...
-def dense_critic_forward_f64(
-    layers: int,
-    slopes: int,
-    count: int,
-    samples: int,
-    rows: int,
-    workspace: int,
-    scores: int,
-    threads: int,
-) -> None: ...
-def dense_critic_transpose_f64(
-    layers: int,
-    slopes: int,
-    count: int,
-    seeds: int,
-    rows: int,
-    first_row: int,
-    workspace: int,
     gradient: int,
-    threads: int,
 ) -> None: ...
-def dense_critic_gradients_f64(
-    layers: int,
-    slopes: int,
-    count: int,
+def feedforward_critic_tangent_f32(
+    step: FeedforwardStep, seeds: int, start: int, weight_gradients: int
+) -> None: ...
+def feedforward_critic_forward_f64(
+    step: FeedforwardStep, samples: int, scores: int
+) -> None: ...
+def feedforward_critic_backward_f64(
+    step: FeedforwardStep,
     samples: int,
     seeds: int,
-    start: int,
-    rows: int,
-    loss_rows: int,
-    workspace: int,
+    of_all: bool,
     weight_gradients: int,
     bias_gradients: int,
-    threads: int,
+    gradient: int,
+) -> None: ...
+def feedforward_critic_tangent_f64(
+    step: FeedforwardStep, seeds: int, start: int, weight_gradients: int
 ) -> None: ...

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastwgan.engine.dense import dense_of
-from fastwgan.engine.dense_step import dense_penalty
+from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_step import feedforward_penalty
 from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
 from fastwgan.engine.penalty import Term, by_itself
@@ -52,9 +52,9 @@ def by_engine(
         RuntimeError: the engine must be taken and cannot.
     """
     term = Term(None, arguments.kind, arguments.weight, arguments.target, arguments.groups)
-    dense = None if with_scores else dense_of(critic, points)
-    if dense is not None:
-        return Found(dense_penalty(dense, points, term), None)
+    plain = None if with_scores else feedforward_of(critic, points)
+    if plain is not None:
+        return Found(feedforward_penalty(plain, points, term), None)
     flows = points.requires_grad  # before it is the root of a recording, and always does
     block = _directly(critic, points)
     if block is None:

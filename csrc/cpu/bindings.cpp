@@ -11,7 +11,7 @@
 
 #include "capabilities.h"
 #include "fastwgan/bias_activation.h"
-#include "fastwgan/dense_critic.h"
+#include "fastwgan/feedforward_critic.h"
 #include "fastwgan/gradient_penalty.h"
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
@@ -131,57 +131,67 @@ void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpo
       py::arg("threads"), ReleaseGil());
 }
 
-// The layers as rows of five numbers (weight, bias, mask, inputs, outputs), and their slopes.
-std::vector<fw_dense_layer> dense_layers(Address rows, Address slopes, int64_t count) {
-  std::vector<fw_dense_layer> layers;
-  for (int64_t l = 0; l < count; ++l) {
-    const int64_t* row = at<const int64_t>(rows) + 5 * l;
-    layers.push_back({at<const void>(row[0]), at<const void>(row[1]), at<const void>(row[2]),
-                      row[3], row[4], at<const double>(slopes)[l]});
+// A step whose layers are rows of thirteen numbers, in the order of fw_feedforward_layer's members,
+// with their slopes apart.
+class FeedforwardStep {
+ public:
+  FeedforwardStep(Address rows_of_layers, Address slopes, int64_t count, int64_t rows,
+                  int64_t loss_rows, int threads) {
+    for (int64_t l = 0; l < count; ++l) {
+      const int64_t* r = at<const int64_t>(rows_of_layers) + 13 * l;
+      layers_.push_back({at<const void>(r[0]), at<const void>(r[1]), at<const void>(r[2]), r[3],
+                         r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12],
+                         at<const double>(slopes)[l]});
+    }
+    step_ = {layers_.data(), count, rows, loss_rows, nullptr, threads};
   }
-  return layers;
+  FeedforwardStep(const FeedforwardStep&) = delete;
+  const fw_feedforward_step* get() const { return &step_; }
+  void set_workspace(Address workspace) { step_.workspace = at<void>(workspace); }
+
+ private:
+  std::vector<fw_feedforward_layer> layers_;
+  fw_feedforward_step step_;
+};
+
+template <class T, class Forward, class Backward, class Tangent>
+void bind_feedforward_critic(py::module_& m, const std::string& type, Forward forward,
+                             Backward backward, Tangent tangent) {
+  m.def(("feedforward_critic_forward_" + type).c_str(),
+        [forward](const FeedforwardStep& step, Address samples, Address scores) {
+          check(forward(step.get(), at<const T>(samples), at<T>(scores)),
+                "feedforward_critic_forward");
+        },
+        py::arg("step"), py::arg("samples"), py::arg("scores"), ReleaseGil());
+  m.def(("feedforward_critic_backward_" + type).c_str(),
+        [backward](const FeedforwardStep& step, Address samples, Address seeds, bool of_all,
+                   Address weight_gradients, Address bias_gradients, Address gradient) {
+          check(backward(step.get(), at<const T>(samples), at<const T>(seeds), of_all,
+                         at<T* const>(weight_gradients), at<T* const>(bias_gradients),
+                         at<T>(gradient)),
+                "feedforward_critic_backward");
+        },
+        py::arg("step"), py::arg("samples"), py::arg("seeds"), py::arg("of_all"),
+        py::arg("weight_gradients"), py::arg("bias_gradients"), py::arg("gradient"), ReleaseGil());
+  m.def(("feedforward_critic_tangent_" + type).c_str(),
+        [tangent](const FeedforwardStep& step, Address seeds, Address start,
+                  Address weight_gradients) {
+          check(tangent(step.get(), at<const T>(seeds), at<const T>(start),
+                        at<T* const>(weight_gradients)),
+                "feedforward_critic_tangent");
+        },
+        py::arg("step"), py::arg("seeds"), py::arg("start"), py::arg("weight_gradients"),
+        ReleaseGil());
 }
 
-template <class T, class Forward, class Transpose, class Gradients>
-void bind_dense_critic(py::module_& m, const std::string& type, Forward forward,
-                       Transpose transpose, Gradients gradients) {
-  const std::string prefix = "dense_critic_";
-  m.def((prefix + "forward_" + type).c_str(),
-        [forward](Address rows_of_layers, Address slopes, int64_t count, Address samples,
-                  int64_t rows, Address workspace, Address scores, int threads) {
-          const auto layers = dense_layers(rows_of_layers, slopes, count);
-          check(forward(layers.data(), count, at<const T>(samples), rows, at<T>(workspace),
-                        at<T>(scores), threads),
-                "dense_critic_forward");
-        },
-        py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("samples"), py::arg("rows"),
-        py::arg("workspace"), py::arg("scores"), py::arg("threads"), ReleaseGil());
-  m.def((prefix + "transpose_" + type).c_str(),
-        [transpose](Address rows_of_layers, Address slopes, int64_t count, Address seeds,
-                    int64_t rows, int64_t first_row, Address workspace, Address gradient,
-                    int threads) {
-          const auto layers = dense_layers(rows_of_layers, slopes, count);
-          check(transpose(layers.data(), count, at<const T>(seeds), rows, first_row,
-                          at<T>(workspace), at<T>(gradient), threads),
-                "dense_critic_transpose");
-        },
-        py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("seeds"), py::arg("rows"),
-        py::arg("first_row"), py::arg("workspace"), py::arg("gradient"), py::arg("threads"),
-        ReleaseGil());
-  m.def(
-      (prefix + "gradients_" + type).c_str(),
-      [gradients](Address rows_of_layers, Address slopes, int64_t count, Address samples,
-                  Address seeds, Address start, int64_t rows, int64_t loss_rows, Address workspace,
-                  Address weight_gradients, Address bias_gradients, int threads) {
-        const auto layers = dense_layers(rows_of_layers, slopes, count);
-        check(gradients(layers.data(), count, at<const T>(samples), at<const T>(seeds),
-                        at<const T>(start), rows, loss_rows, at<T>(workspace),
-                        at<T* const>(weight_gradients), at<T* const>(bias_gradients), threads),
-              "dense_critic_gradients");
-      },
-      py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("samples"), py::arg("seeds"),
-      py::arg("start"), py::arg("rows"), py::arg("loss_rows"), py::arg("workspace"),
-      py::arg("weight_gradients"), py::arg("bias_gradients"), py::arg("threads"), ReleaseGil());
+void bind_feedforward_step(py::module_& m) {
+  py::class_<FeedforwardStep>(m, "FeedforwardStep")
+      .def(py::init<Address, Address, int64_t, int64_t, int64_t, int>(), py::arg("layers"),
+           py::arg("slopes"), py::arg("count"), py::arg("rows"), py::arg("loss_rows"),
+           py::arg("threads"))
+      .def("set_workspace", &FeedforwardStep::set_workspace, py::arg("address"))
+      .def("workspace",
+           [](const FeedforwardStep& step) { return fw_feedforward_critic_workspace(step.get()); });
 }
 
 template <class T, class Forward, class Backward>
@@ -273,17 +283,13 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
                               "bias_activation_backward_f32", fw_bias_activation_backward_f32);
   bind_bias_activation<double>(m, "bias_activation_forward_f64", fw_bias_activation_forward_f64,
                                "bias_activation_backward_f64", fw_bias_activation_backward_f64);
-  m.def(
-      "dense_critic_workspace",
-      [](Address rows_of_layers, Address slopes, int64_t count, int64_t rows, int threads) {
-        const auto layers = dense_layers(rows_of_layers, slopes, count);
-        return fw_dense_critic_workspace(layers.data(), count, rows, threads);
-      },
-      py::arg("layers"), py::arg("slopes"), py::arg("count"), py::arg("rows"), py::arg("threads"));
-  bind_dense_critic<float>(m, "f32", fw_dense_critic_forward_f32, fw_dense_critic_transpose_f32,
-                           fw_dense_critic_gradients_f32);
-  bind_dense_critic<double>(m, "f64", fw_dense_critic_forward_f64, fw_dense_critic_transpose_f64,
-                            fw_dense_critic_gradients_f64);
+  bind_feedforward_step(m);
+  bind_feedforward_critic<float>(m, "f32", fw_feedforward_critic_forward_f32,
+                                 fw_feedforward_critic_backward_f32,
+                                 fw_feedforward_critic_tangent_f32);
+  bind_feedforward_critic<double>(m, "f64", fw_feedforward_critic_forward_f64,
+                                  fw_feedforward_critic_backward_f64,
+                                  fw_feedforward_critic_tangent_f64);
   bind_gradient_penalty<float>(m, "gradient_penalty_interpolate_f32",
                                fw_gradient_penalty_interpolate_f32, "gradient_penalty_norm_f32",
                                fw_gradient_penalty_norm_f32);

@@ -141,27 +141,27 @@ FW_INLINE void multiply_tile(Left<T> left, const T* right, int64_t depth, T* par
     }
 }
 
-// C[rows] = A B, B packed whole [depth, columns]; A's row 0 is row 0 of C. scratch: one sliver of
-// as many rows.
+// C[first_row + r] = A[r] B for r < rows, B packed whole [depth, columns]. scratch: a sliver of as
+// many rows.
 template <class T, int Bytes, class Finish>
-FW_INLINE void multiply(Left<T> left, const T* packed, int64_t depth, int64_t columns, Range rows,
-                        T* scratch, const Finish& finish) {
+FW_INLINE void multiply(Left<T> left, int64_t rows, const T* packed, int64_t depth, int64_t columns,
+                        int64_t first_row, T* scratch, const Finish& finish) {
   constexpr int64_t width = sliver_width<T, Bytes>;
   for (int64_t s = 0; s < tiles_of(columns, width); ++s)
     for (int64_t begin = 0; begin < depth; begin += depth_block) {
       const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;
       const bool is_first = begin == 0, is_last = begin + size == depth;
       const T* right = packed + (s * depth + begin) * width;
-      for (int64_t r = rows.begin; r < rows.end;) {
+      for (int64_t r = 0; r < rows;) {
         const Left<T> here = {left.at + r * left.row + begin * left.step, left.row, left.step};
-        T* partial = scratch + (r - rows.begin) * width;
-        if (rows.end - r >= tile_rows) {
-          multiply_tile<T, Bytes, tile_rows>(here, right, size, partial, is_first, is_last, r,
-                                             s * width, columns, finish);
+        T* partial = scratch + r * width;
+        if (rows - r >= tile_rows) {
+          multiply_tile<T, Bytes, tile_rows>(here, right, size, partial, is_first, is_last,
+                                             first_row + r, s * width, columns, finish);
           r += tile_rows;
         } else {
-          multiply_tile<T, Bytes, 1>(here, right, size, partial, is_first, is_last, r, s * width,
-                                     columns, finish);
+          multiply_tile<T, Bytes, 1>(here, right, size, partial, is_first, is_last, first_row + r,
+                                     s * width, columns, finish);
           r += 1;
         }
       }

@@ -10,8 +10,8 @@ from torch import Tensor
 from fastwgan import penalty_points
 from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
 from fastwgan.engine.casting import no_casting
-from fastwgan.engine.dense import dense_of
-from fastwgan.engine.dense_step import dense_step, takes
+from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_step import feedforward_step, takes
 from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.joint import Joint, seeds_of, sweep
 from fastwgan.engine.losses import Scored, scored
@@ -31,9 +31,9 @@ def critic_step(
         differentiate: Whether gradients are asked for.
     """
     own = takes(job, points) if differentiate else None
-    dense = None if own is None else dense_of(job.critic, job.real)
-    if dense is not None and own is not None:
-        return dense_step(dense, job, own)
+    plain = None if own is None else feedforward_of(job.critic, job.real)
+    if plain is not None and own is not None:
+        return feedforward_step(plain, job, own)
     rows = [Rows(job.real, job.real_args), Rows(job.fake, job.fake_args)]
     rows += [Rows(p, job.real_args) for p in points if p is not None]
     places = place_all(job.critic, rows)

@@ -1,0 +1,120 @@
+"""A feed-forward critic in plain torch: the definition of correct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+Pair = tuple[int, int]
+Gradients = list[tuple[Tensor | None, Tensor | None]]
+
+
+class Layer(NamedTuple):
+    """mask · act(conv(x, weight) + bias), act(z) = z where z > 0, else slope · z.
+
+    A dense layer is a convolution of images of one pixel, or one whose kernel is its input's size.
+    """
+
+    weight: Tensor  # [outputs, channels, kernel height, kernel width]
+    bias: Tensor | None  # [outputs]
+    slope: float  # 1 for no activation
+    mask: Tensor | None = None  # [rows, outputs], for an output of one pixel
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+
+
+class Pass(Protocol):
+    """One run of the critic, on the loss's rows first and then on the penalty's."""
+
+    scores: Tensor
+    """[rows, outputs, height, width], channels-last."""
+
+    def backward(
+        self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
+    ) -> Tensor:
+        """The gradient of ⟨seeds, scores⟩ by the samples of the penalty's rows, or of all.
+
+        Args:
+            seeds: As the scores.
+            wanted: For each layer, whether `tangent` shall return its weight's and its bias's
+                gradient.
+            of_all: Whether at all rows.
+        """
+        ...
+
+    def tangent(self, start: Tensor) -> Gradients:
+        """The gradients of each layer's weight and bias, None where not wanted.
+
+        They are those of ⟨seeds, scores⟩ over the loss's rows plus ⟨seeds, J start⟩ over the
+        penalty's, J start the movement of the scores when the samples move by `start`.
+
+        Args:
+            start: [rows - loss_rows, channels, height, width], channels-last.
+        """
+        ...
+
+
+def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
+    """The run of the critic on [rows, channels, height, width]."""
+    return _Pass(samples, layers, loss_rows)
+
+
+class _Pass:
+    def __init__(self, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
+        self._layers, self._loss_rows = layers, loss_rows
+        self._inputs: list[Tensor] = []
+        self._factors: list[Tensor] = []  # by layer, d output / d convolution
+        x = samples
+        with torch.no_grad():
+            for layer in layers:
+                z = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+                factor = torch.where(z > 0, 1.0, layer.slope).to(z.dtype)
+                output = F.leaky_relu(z, layer.slope) if layer.slope else F.relu(z)
+                if layer.mask is not None:
+                    mask = layer.mask.view(z.shape)
+                    output, factor = output * mask, factor * mask
+                self._inputs.append(x)
+                self._factors.append(factor)
+                x = output
+        self.scores = x
+
+    def backward(
+        self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
+    ) -> Tensor:
+        self._wanted = wanted
+        self._cotangents: list[Tensor] = []
+        d = seeds
+        with torch.no_grad():
+            for index in range(len(self._layers) - 1, -1, -1):
+                d = d * self._factors[index]
+                self._cotangents.insert(0, d)
+                layer, x = self._layers[index], self._inputs[index]
+                d = conv2d_input(x.shape, layer.weight, d, layer.stride, layer.padding)
+        return d if of_all else d[self._loss_rows :]
+
+    def tangent(self, start: Tensor) -> Gradients:
+        found: Gradients = []
+        t = start
+        with torch.no_grad():
+            for index, (layer, (weight, bias)) in enumerate(
+                zip(self._layers, self._wanted, strict=True)
+            ):
+                d = self._cotangents[index]
+                moving = torch.cat((self._inputs[index][: self._loss_rows], t))
+                found.append(
+                    (
+                        conv2d_weight(moving, layer.weight.shape, d, layer.stride, layer.padding)
+                        if weight
+                        else None,
+                        d[: self._loss_rows].sum((0, 2, 3)) if bias else None,
+                    )
+                )
+                t = F.conv2d(t, layer.weight, None, layer.stride, layer.padding)
+                t = t * self._factors[index][self._loss_rows :]
+        return found
+
