@@ -76,13 +76,19 @@ class Step {
     layer.bias = static_cast<const T*>(given.bias);
     layer.mask = static_cast<const T*>(given.mask);
     const int64_t depth = layer.window.depth();
-    layer.packed_transposed = next;
-    next += depth * padded_columns<T>(given.outputs);
-    layer.packed = next;
-    next += given.outputs * padded_columns<T>(depth);
+    if (!layer.window.is_whole()) {
+      layer.packed_transposed = next;
+      next += depth * padded_columns<T>(given.outputs);
+      layer.packed = next;
+      next += given.outputs * padded_columns<T>(depth);
+    }
     if (is_reordered(layer.window)) {
-      layer.ordered = next;
+      layer.ordered = layer.ordered_gradient = next;
       next += padded_columns<T>(given.outputs * depth);
+      if (layer.window.is_whole()) {
+        layer.ordered_gradient = next;
+        next += padded_columns<T>(given.outputs * depth);
+      }
     }
     if (index + 1 < count()) {
       layer.activations = next;
@@ -95,8 +101,11 @@ class Step {
     const fw_feedforward_layer& given = given_.layers[l];
     const Window window = window_of(given);
     const int64_t depth = window.depth(), outputs = given.outputs;
-    int64_t sum = depth * padded_columns<T>(outputs) + outputs * padded_columns<T>(depth);
-    if (is_reordered(window)) sum += padded_columns<T>(outputs * depth);
+    int64_t sum = 0;
+    if (!window.is_whole())
+      sum += depth * padded_columns<T>(outputs) + outputs * padded_columns<T>(depth);
+    if (is_reordered(window))
+      sum += (window.is_whole() ? 2 : 1) * padded_columns<T>(outputs * depth);
     if (l + 1 < count())
       sum += padded_columns<T>((2 * rows() - loss_rows()) * window.positions() * outputs);
     return sum;
@@ -147,7 +156,7 @@ void pack_all(const Step<T>& step, Team& team, int thread) {
   team.barrier();
   for (int64_t l = 0; l < step.count(); ++l) {
     const Layer<T> layer = step.layer(l);
-    pack<T>(layer, layer.ordered != nullptr ? layer.ordered : layer.weight, thread, team.size());
+    if (layer.packed != nullptr) pack<T>(layer, thread, team.size());
   }
   team.barrier();
 }
@@ -243,8 +252,8 @@ void loss_gradients(const Step<T>& step, int64_t index, const Backward<T>& given
   T* weight_gradient = given.of_weights[index];
   if (weight_gradient != nullptr && step.loss_rows() > 0)
     add_weight_gradient(layer, cotangents, inputs, step.loss_rows(), true,
-                        layer.ordered != nullptr ? layer.ordered : weight_gradient, team, thread,
-                        scratch);
+                        layer.ordered != nullptr ? layer.ordered_gradient : weight_gradient, team,
+                        thread, scratch);
   if (given.of_biases[index] != nullptr)
     sum_rows(layer, cotangents, step.loss_rows(), given.of_biases[index], team, thread, scratch);
 }
@@ -318,14 +327,14 @@ int tangent(const fw_feedforward_step* given, const T* seeds, const T* start,
           l + 1 < step.count() ? layer.cotangents : seeds + first * layer.elements();
       if (rows > 0)
         add_weight_gradient(layer, cotangents, inputs, rows, first == 0,
-                            layer.ordered != nullptr ? layer.ordered : weight_gradients[l], team,
-                            thread, step.scratch(thread));
+                            layer.ordered != nullptr ? layer.ordered_gradient : weight_gradients[l],
+                            team, thread, step.scratch(thread));
     }
     team.barrier();
     for (int64_t l = 0; l < step.count(); ++l) {
       const Layer<T> layer = step.layer(l);
       if (weight_gradients[l] != nullptr && layer.ordered != nullptr)
-        reorder(layer, static_cast<const T*>(layer.ordered), weight_gradients[l], true,
+        reorder(layer, static_cast<const T*>(layer.ordered_gradient), weight_gradients[l], true,
                 part_of(layer.outputs, thread, team.size()));
     }
   });

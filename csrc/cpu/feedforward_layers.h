@@ -16,13 +16,15 @@ struct Layer {
   T slope;
   const T *weight, *bias, *mask;
   // Parts of the workspace:
-  T* ordered;            // [outputs, depth]: the weight channels-last; later its gradient so
-  T* packed_transposed;  // weight^T [depth, outputs] in slivers
-  T* packed;             // weight [outputs, depth] in slivers
+  T* ordered;  // [outputs, depth]: the weight channels-last; null where torch's order is so
+  T* ordered_gradient;   // likewise; the memory of `ordered` where that is read by packing alone
+  T* packed_transposed;  // weight^T [depth, outputs] in slivers; null where the window is whole
+  T* packed;             // weight [outputs, depth] in slivers; likewise
   T* activations;        // [rows, positions, outputs]; null for the last layer
   T* cotangents;         // [penalty rows, positions, outputs], before the activation; likewise
 
-  int64_t elements() const { return window.positions() * outputs; }  // of an output
+  const T* matrix() const { return ordered != nullptr ? ordered : weight; }  // [outputs, depth]
+  int64_t elements() const { return window.positions() * outputs; }          // of an output
   // How many patches are gathered at a time.
   int64_t patches() const {
     const int64_t fitting = std::max(fewest_patches, patch_block / window.depth());
@@ -110,11 +112,10 @@ struct Add {
 template <class T>
 int64_t scratch_elements(const Layer<T>& layer, int64_t rows) {
   const int64_t sliver = padded_columns<T>(1), depth = layer.window.depth();
-  const int64_t patches = layer.patches() + tile_rows;
-  const int64_t of_rows = (rows + tile_rows) * sliver;
-  const int64_t of_patches = patches * (depth + sliver) + layer.samples() * layer.window.sample();
+  const int64_t of_patches = layer.patches() * depth + multiply_scratch<T>(layer.patches()) +
+                             layer.samples() * layer.window.sample();
   const int64_t of_sums = block_rows * (layer.outputs + tile_rows + sliver) + layer.outputs;
-  return std::max(layer.window.is_whole() ? of_rows : of_patches, of_sums);
+  return std::max(layer.window.is_whole() ? multiply_scratch<T>(rows) : of_patches, of_sums);
 }
 
 // finish takes the products of all patches of rows of `inputs` with the weight, row by row of
@@ -125,17 +126,19 @@ FW_INLINE void for_patches(const Layer<T>& layer, const T* inputs, Range rows, T
   const Window& window = layer.window;
   const int64_t depth = window.depth();
   if (window.is_whole()) {
-    multiply<T, Bytes>({inputs + rows.begin * depth, depth, 1}, rows.end - rows.begin,
-                       layer.packed_transposed, depth, layer.outputs, rows.begin, scratch, finish);
+    const Transposed<T, Bytes> right = {layer.matrix(), depth, layer.outputs};
+    multiply<T, Bytes>({inputs + rows.begin * depth, depth, 1}, rows.end - rows.begin, right, depth,
+                       layer.outputs, rows.begin, scratch, finish);
     return;
   }
   const int64_t end = rows.end * window.positions(), block = layer.patches();
-  T* partial = scratch + (block + tile_rows) * depth;
+  T* partial = scratch + block * depth;
+  const Packed<T, Bytes> right = {layer.packed_transposed, depth};
   for (int64_t first = rows.begin * window.positions(); first < end; first += block) {
     const Range here = {first, std::min(first + block, end)};
     gather<T, Bytes>(window, inputs, here, scratch);
-    multiply<T, Bytes>({scratch, depth, 1}, here.end - here.begin, layer.packed_transposed, depth,
-                       layer.outputs, first, partial, finish);
+    multiply<T, Bytes>({scratch, depth, 1}, here.end - here.begin, right, depth, layer.outputs,
+                       first, partial, finish);
   }
 }
 
@@ -201,9 +204,10 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
   if (window.is_whole()) {
     const Left<T> left = {cotangents + rows.begin * outputs, outputs, 1};
     const int64_t count = rows.end - rows.begin;
+    const Rows<T, Bytes> right = {layer.matrix(), depth, depth};
     if (target.before == nullptr) {
       const Store<T, Bytes> finish = {target.results, depth};
-      multiply<T, Bytes>(left, count, layer.packed, outputs, depth, rows.begin, scratch, finish);
+      multiply<T, Bytes>(left, count, right, outputs, depth, rows.begin, scratch, finish);
     } else {
       const Differentiate<T, Bytes> finish = {target.before->activations,
                                               target.before->mask,
@@ -211,13 +215,14 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
                                               target.results,
                                               depth,
                                               0};
-      multiply<T, Bytes>(left, count, layer.packed, outputs, depth, rows.begin, scratch, finish);
+      multiply<T, Bytes>(left, count, right, outputs, depth, rows.begin, scratch, finish);
     }
     return;
   }
   const int64_t block = layer.patches(), samples = layer.samples();
-  T* partial = scratch + (block + tile_rows) * depth;
-  T* collected = partial + (block + tile_rows) * padded_columns<T>(1);
+  T* partial = scratch + block * depth;
+  T* collected = partial + multiply_scratch<T>(block);
+  const Packed<T, Bytes> right = {layer.packed, outputs};
   const Store<T, Bytes> finish = {scratch, depth};
   for (int64_t row = rows.begin; row < rows.end; row += samples) {
     const int64_t last = std::min(row + samples, rows.end);
@@ -225,8 +230,8 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
     const int64_t end = last * window.positions();
     for (int64_t first = row * window.positions(); first < end; first += block) {
       const Range here = {first, std::min(first + block, end)};
-      multiply<T, Bytes>({cotangents + first * outputs, outputs, 1}, here.end - here.begin,
-                         layer.packed, outputs, depth, 0, partial, finish);
+      multiply<T, Bytes>({cotangents + first * outputs, outputs, 1}, here.end - here.begin, right,
+                         outputs, depth, 0, partial, finish);
       scatter<T, Bytes>(window, scratch, here, row, collected);
     }
     put_rows<T, Bytes>(target, collected, row, (last - row) * sample, sample);
@@ -238,20 +243,19 @@ FW_DISPATCH(layer_transpose,
              T* scratch),
             (layer, cotangents, rows, target, scratch))
 
-// Packs these parts of a layer's weight, both ways.
+// Packs this part of a layer's weight, both ways.
 template <class T, int Bytes>
-FW_INLINE void pack_body(const Layer<T>& layer, const T* ordered, int part, int parts) {
+FW_INLINE void pack_body(const Layer<T>& layer, int part, int parts) {
   constexpr int64_t width = sliver_width<T, Bytes>;
   const int64_t depth = layer.window.depth();
-  pack_columns<T, Bytes>(ordered, depth, depth, layer.outputs,
+  pack_columns<T, Bytes>(layer.matrix(), depth, depth, layer.outputs,
                          part_of(tiles_of(layer.outputs, width), part, parts),
                          layer.packed_transposed);
-  pack_rows<T, Bytes>(ordered, depth, layer.outputs, depth,
+  pack_rows<T, Bytes>(layer.matrix(), depth, layer.outputs, depth,
                       part_of(tiles_of(depth, width), part, parts), layer.packed);
 }
 
-FW_DISPATCH(pack, (const Layer<T>& layer, const T* ordered, int part, int parts),
-            (layer, ordered, part, parts))
+FW_DISPATCH(pack, (const Layer<T>& layer, int part, int parts), (layer, part, parts))
 
 // A sum over positions of products of cotangents and patches, [outputs, depth].
 template <class T>

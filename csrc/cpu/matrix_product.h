@@ -1,10 +1,12 @@
 // Matrix products C = A B in tiles that stay in registers.
 //
 // B is packed into slivers, as wide as a tile: packed[s][k][j] = B[k][s * width + j], zeros beyond
-// its columns. A is read where it is, by a stride of rows and one of depth. A sliver's block of 256
-// rows stays in the first-level cache while all of A's rows pass by it. Every element of C is the
-// same sum in the same order, however the work is split among threads.
+// its columns, before or on the way. A is read where it is, by a stride of rows and one of depth. A
+// sliver's block of 256 rows stays in the first-level cache while all of A's rows pass by it. Every
+// element of C is the same sum in the same order, however the work is split among threads.
 #pragma once
+
+#include <type_traits>
 
 #include "parallel.h"
 #include "simd.h"
@@ -47,23 +49,64 @@ FW_INLINE void pack_rows(const T* matrix, int64_t stride, int64_t depth, int64_t
   }
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+// A square of vectors, rows for columns, by exchanging ever larger blocks beside the diagonal.
+template <class T, int Bytes>
+FW_INLINE void transpose_square(Vector<T, Bytes>* rows) {
+  constexpr int size = lanes<T, Bytes>;
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+#pragma GCC unroll 4
+  for (int width = 1; width < size; width *= 2) {
+    Vector<Index, Bytes> upper, lower;
+#pragma GCC unroll 16
+    for (int lane = 0; lane < size; ++lane) {
+      upper[lane] = (lane & width) != 0 ? size + lane - width : lane;
+      lower[lane] = (lane & width) != 0 ? size + lane : lane + width;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < size; ++i) {
+      if ((i & width) != 0) continue;
+      const Vector<T, Bytes> one = rows[i], other = rows[i + width];
+      rows[i] = __builtin_shuffle(one, other, upper);
+      rows[i + width] = __builtin_shuffle(one, other, lower);
+    }
+  }
+}
+#else
+template <class T, int Bytes>
+FW_INLINE void transpose_square(Vector<T, Bytes>* rows) {
+  constexpr int size = lanes<T, Bytes>;
+  for (int i = 0; i < size; ++i)
+    for (int j = 0; j < i; ++j) {
+      const T kept = rows[i][j];
+      rows[i][j] = rows[j][i];
+      rows[j][i] = kept;
+    }
+}
+#endif
+
 // Slivers of B[k][n] = matrix[n * stride + k].
 template <class T, int Bytes>
 FW_INLINE void pack_columns(const T* matrix, int64_t stride, int64_t depth, int64_t columns,
                             Range slivers, T* packed) {
-  constexpr int64_t width = sliver_width<T, Bytes>;
-  constexpr int64_t block = 64;  // of depth: what is written stays in the first-level cache
+  constexpr int64_t width = sliver_width<T, Bytes>, size = lanes<T, Bytes>;
   for (int64_t s = slivers.begin; s < slivers.end; ++s) {
     const int64_t first = s * width;
     const int64_t count = columns - first < width ? columns - first : width;
     T* sliver = packed + s * depth * width;
-    for (int64_t begin = 0; begin < depth; begin += block) {
-      const int64_t end = begin + block < depth ? begin + block : depth;
-      for (int64_t j = 0; j < width; ++j) {
-        const T* from = matrix + (first + j) * stride;
-        for (int64_t k = begin; k < end; ++k) sliver[k * width + j] = j < count ? from[k] : T(0);
+    int64_t k = 0;
+    for (; count == width && k + size <= depth; k += size)
+      for (int64_t half = 0; half < width; half += size) {
+        Vector<T, Bytes> square[size];
+        for (int64_t j = 0; j < size; ++j)
+          square[j] = load<T, Bytes>(matrix + (first + half + j) * stride + k);
+        transpose_square<T, Bytes>(square);
+        for (int64_t j = 0; j < size; ++j)
+          store<T, Bytes>(sliver + (k + j) * width + half, square[j]);
       }
-    }
+    for (; k < depth; ++k)
+      for (int64_t j = 0; j < width; ++j)
+        sliver[k * width + j] = j < count ? matrix[(first + j) * stride + k] : T(0);
   }
 }
 
@@ -141,26 +184,66 @@ FW_INLINE void multiply_tile(Left<T> left, const T* right, int64_t depth, T* par
     }
 }
 
-// C[first_row + r] = A[r] B for r < rows, B packed whole [depth, columns]. scratch: a sliver of as
-// many rows.
-template <class T, int Bytes, class Finish>
-FW_INLINE void multiply(Left<T> left, int64_t rows, const T* packed, int64_t depth, int64_t columns,
-                        int64_t first_row, T* scratch, const Finish& finish) {
+// Where slivers come from: all of B packed before, or packed as they are needed, by blocks of depth
+// that stay in the first-level cache. block(s, begin, size, buffer) is sliver s from depth begin
+// on.
+template <class T, int Bytes>
+struct Packed {
+  const T* slivers;
+  int64_t depth;
+  FW_INLINE const T* block(int64_t s, int64_t begin, int64_t, T*) const {
+    return slivers + (s * depth + begin) * sliver_width<T, Bytes>;
+  }
+};
+
+template <class T, int Bytes>
+struct Rows {  // B[k][n] = matrix[k * stride + n]
+  const T* matrix;
+  int64_t stride, columns;
+  FW_INLINE const T* block(int64_t s, int64_t begin, int64_t size, T* buffer) const {
+    pack_rows<T, Bytes>(matrix + begin * stride, stride, size, columns, {s, s + 1},
+                        buffer - s * size * sliver_width<T, Bytes>);
+    return buffer;
+  }
+};
+
+template <class T, int Bytes>
+struct Transposed {  // B[k][n] = matrix[n * stride + k]
+  const T* matrix;
+  int64_t stride, columns;
+  FW_INLINE const T* block(int64_t s, int64_t begin, int64_t size, T* buffer) const {
+    pack_columns<T, Bytes>(matrix + begin, stride, size, columns, {s, s + 1},
+                           buffer - s * size * sliver_width<T, Bytes>);
+    return buffer;
+  }
+};
+
+// Elements of scratch that multiply asks for.
+template <class T>
+constexpr int64_t multiply_scratch(int64_t rows) {
+  return (rows + depth_block) * padded_columns<T>(1);
+}
+
+// C[first_row + r] = A[r] B for r < rows, A [rows, depth], B [depth, columns].
+template <class T, int Bytes, class Right, class Finish>
+FW_INLINE void multiply(Left<T> left, int64_t rows, const Right& right, int64_t depth,
+                        int64_t columns, int64_t first_row, T* scratch, const Finish& finish) {
   constexpr int64_t width = sliver_width<T, Bytes>;
+  T* partials = scratch + depth_block * width;  // a sliver of as many rows
   for (int64_t s = 0; s < tiles_of(columns, width); ++s)
     for (int64_t begin = 0; begin < depth; begin += depth_block) {
       const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;
       const bool is_first = begin == 0, is_last = begin + size == depth;
-      const T* right = packed + (s * depth + begin) * width;
+      const T* block = right.block(s, begin, size, scratch);
       for (int64_t r = 0; r < rows;) {
         const Left<T> here = {left.at + r * left.row + begin * left.step, left.row, left.step};
-        T* partial = scratch + r * width;
+        T* partial = partials + r * width;
         if (rows - r >= tile_rows) {
-          multiply_tile<T, Bytes, tile_rows>(here, right, size, partial, is_first, is_last,
+          multiply_tile<T, Bytes, tile_rows>(here, block, size, partial, is_first, is_last,
                                              first_row + r, s * width, columns, finish);
           r += tile_rows;
         } else {
-          multiply_tile<T, Bytes, 1>(here, right, size, partial, is_first, is_last, first_row + r,
+          multiply_tile<T, Bytes, 1>(here, block, size, partial, is_first, is_last, first_row + r,
                                      s * width, columns, finish);
           r += 1;
         }

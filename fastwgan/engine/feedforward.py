@@ -11,6 +11,7 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from fastwgan.engine.direct import Call, calls_of
+from fastwgan.engine.masks import drawn_mask
 from fastwgan.ops import feedforward_critic
 from fastwgan.ops.feedforward_critic import Layer, Pass
 
@@ -39,11 +40,17 @@ class Feedforward(NamedTuple):
     image: Shape
     score_shape: Shape
 
-    def score(self, rows: Tensor, loss_rows: int) -> Pass:
-        """Its run on [rows, *sample], with masks drawn as dropout draws them."""
+    def score(self, rows: Tensor, loss_rows: int, *, masks_as_torch: bool) -> Pass:
+        """Its run on [rows, *sample].
+
+        Args:
+            rows: The loss's, then the penalty's.
+            loss_rows: How many are the loss's.
+            masks_as_torch: Whether dropout draws what `F.dropout` would, or by a faster way.
+        """
         images = rows.reshape(rows.shape[0], *self.image)
         images = images.contiguous(memory_format=torch.channels_last)
-        layers = [_with_mask(layer, rows) for layer in self.layers]
+        layers = [_with_mask(layer, rows, masks_as_torch) for layer in self.layers]
         return feedforward_critic.score(images, layers, loss_rows)
 
     def scores(self, run: Pass) -> Tensor:
@@ -214,8 +221,10 @@ def _dropped(call: Call) -> float | None:
     return float(args[0]) if function is F.dropout and args[1] and 0 <= args[0] < 1 else None
 
 
-def _with_mask(layer: Described, rows: Tensor) -> Layer:
+def _with_mask(layer: Described, rows: Tensor, as_torch: bool) -> Layer:
     if layer.p == 0:
         return layer.form
-    ones = rows.new_ones(rows.shape[0], layer.weight.shape[0])
-    return layer.form._replace(mask=F.dropout(ones, layer.p, True))
+    shape = rows.shape[0], layer.weight.shape[0]
+    if as_torch:
+        return layer.form._replace(mask=F.dropout(rows.new_ones(shape), layer.p, True))
+    return layer.form._replace(mask=drawn_mask(*shape, layer.p, rows.dtype))

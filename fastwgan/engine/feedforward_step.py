@@ -25,7 +25,7 @@ def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
     loss_rows = sizes[0] + sizes[1]
     with torch.no_grad():
         joined = torch.cat([job.real.detach(), job.fake.detach(), points.detach()])
-        run = critic.score(joined, loss_rows)
+        run = critic.score(joined, loss_rows, masks_as_torch=False)
         scores = critic.scores(run)
         real_scores, fake_scores, _ = scores.split(sizes)
         loss = scored(job.loss, real_scores, fake_scores, differentiate=True)
@@ -48,7 +48,7 @@ def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
 def feedforward_penalty(critic: Feedforward, points: Tensor, term: Term) -> Tensor:
     """The penalty [] at points [batch, *sample], with its gradients."""
     with torch.no_grad():
-        run = critic.score(points.detach(), 0)
+        run = critic.score(points.detach(), 0, masks_as_torch=True)
         seeds = seeds_of(critic.scores(run), [(slice(None), 1.0)])
         adjoint = critic.backward(run, seeds, of_all=False)
         penalty, _, gradients = _penalised(critic, run, adjoint, term)

@@ -117,4 +117,3 @@ class _Pass:
                 t = F.conv2d(t, layer.weight, None, layer.stride, layer.padding)
                 t = t * self._factors[index][self._loss_rows :]
         return found
-
