@@ -21,6 +21,7 @@ from fastwgan.engine.losses import Loss, check_loss, wasserstein
 from fastwgan.engine.ready import ready
 from fastwgan.engine.twins import Twins
 from fastwgan.engine.watched import is_watched
+from fastwgan.ops.gradient_penalty import wide_dtype
 from fastwgan.penalty_ways import by_autograd
 
 __all__ = ["CriticLoss", "critic_loss"]
@@ -191,9 +192,10 @@ def _numbers(critic: nn.Module, *given_and_options: Any) -> tuple[list[Tensor], 
 
 
 def _finished(job: Job, done: Done) -> CriticLoss:
-    total = done.loss + done.penalty
+    # At least float32, so that a GradScaler's factor can arrive.
+    total = (done.loss + done.penalty).to(wide_dtype(job.real.dtype))
     return _results(
-        ready(total, done.tensors, done.gradients),
+        ready(total, done.tensors, done.gradients, done.scale),
         done.real_scores,
         done.fake_scores,
         done.penalty,

@@ -201,7 +201,8 @@ def _hand_out(
         shape, dtype = form
         part = flat[start : start + shape.numel()]
         start += shape.numel()
-        found.append((part * g[0].to(part.dtype)).view(shape).to(dtype))
+        wide = part.to(torch.promote_types(part.dtype, g.dtype))
+        found.append((wide * g[0]).view(shape).to(dtype))
     samples = found[parameters:] if ctx.has_fake else [found[parameters], None]
     nothing = [None] * buffers, [None] * others
     return (found[:parameters], nothing[0], *samples, None, nothing[1], None, None, None)

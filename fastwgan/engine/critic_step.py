@@ -14,9 +14,11 @@ from fastwgan.engine.feedforward import feedforward_of
 from fastwgan.engine.feedforward_step import feedforward_step, takes
 from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.joint import Joint, seeds_of, sweep
-from fastwgan.engine.losses import Scored, scored
+from fastwgan.engine.losses import Scored, Seed, scored
 from fastwgan.engine.parts import Part, Parts, Sums, parts_of, split_rows
-from fastwgan.engine.penalty import Term, penalise, value_at
+from fastwgan.engine.penalty import Term, Value, penalise, value_at
+from fastwgan.engine.plan import Plan
+from fastwgan.engine.scaling import Scale, first_scale, within_range
 from fastwgan.penalty_arguments import Arguments
 
 
@@ -40,7 +42,9 @@ def critic_step(
     if isinstance(places, Recorded):
         return places
     with torch.no_grad():
-        loss = scored(job.loss, places[0].scores, places[1].scores, differentiate=differentiate)
+        scale = first_scale([place.block for place in places], job.real.shape[0])
+        scores = places[0].scores, places[1].scores
+        loss = scored(job.loss, *scores, differentiate=differentiate, scale=scale)
         with no_casting(job.real.device.type):
             return _passes(job, places, [each.samples for each in rows], loss, differentiate)
 
@@ -53,18 +57,20 @@ def _passes(
     differentiate: bool,
 ) -> Done:
     own_rows = any(is_at_samples(arguments.kind) for arguments in job.penalties)
-    parts = parts_of(places, samples, own_rows=own_rows, differentiate=differentiate)
+    sweeps = differentiate and not own_rows and loss.scale == 1
+    parts = parts_of(places, samples, own_rows=own_rows, sweeps=sweeps)
     sums = Sums(parts)
+    scale: Scale = 1.0
     if parts.joint is not None:
         penalties = [_sweep(job, parts, parts.joint, loss, sums)]
     else:
-        penalties = _apart(job, parts, loss, sums, differentiate)
+        penalties, scale = _apart(job, parts, loss, sums, differentiate)
     tensors, gradients = sums.results()
     values = [value for value, _ in penalties]
     penalty = sum(values[1:], values[0]) if values else torch.zeros_like(loss.value)
     norms = tuple(lengths for _, lengths in penalties)
     scores = places[0].scores, places[1].scores
-    return Done(loss.value, penalty, norms, *scores, tensors, gradients)
+    return Done(loss.value, penalty, norms, *scores, tensors, gradients, scale)
 
 
 def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:
@@ -85,46 +91,56 @@ def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple
 
 def _apart(
     job: Job, parts: Parts, loss: Scored, sums: Sums, differentiate: bool
-) -> list[tuple[Tensor, Tensor]]:
-    """Each penalty by itself, then a backward for each set of rows."""
+) -> tuple[list[tuple[Tensor, Tensor]], Scale]:
+    """Each penalty by itself, then a backward for each set of rows; and the gradients' scale."""
     points = iter(parts.points)
     found = []
+    waiting: list[tuple[Part, Value]] = []
     for arguments in job.penalties:
         at_samples = is_at_samples(arguments.kind)
         part = parts.losses[arguments.kind == "r2"] if at_samples else next(points)
-        found.append(_penalty(part, arguments, parts, sums, differentiate))
+        value = value_at(part.block, _plan(parts, part), _term(part.rows, arguments))
+        found.append((value.penalty, value.norms))
+        if differentiate:
+            waiting.append((part, value))
+        del value
+        if loss.scale == 1:
+            _tangents(waiting, 1.0, parts, sums)  # at once, which frees cotangents
+    scale = within_range(loss.scale, [value for _, value in waiting])
+    _tangents(waiting, scale, parts, sums)
     if differentiate:
-        if len(parts.losses) == 1:
-            both = parts.losses[0]
-            both.seed(loss.seeds, [each.shape[0] for each in both.samples])
-        else:
-            for part, seed in zip(parts.losses, loss.seeds, strict=True):
-                part.seed([seed], [])
-        for part in (*parts.losses, *parts.points):
-            _backward(part, parts, sums)
-    return found
+        _backwards(loss.rescaled(scale), parts, sums)
+    return found, scale
 
 
-def _penalty(
-    part: Part, arguments: Arguments, parts: Parts, sums: Sums, differentiate: bool
-) -> tuple[Tensor, Tensor]:
-    term = _term(part.rows, arguments)
-    plan = parts.plans[id(part.block.tape)]
-    if not differentiate:
-        value = value_at(part.block, plan, term)
-        return value.penalty, value.norms
-    done = penalise(part.block, plan, term, sums.of(part.block.tape))
-    part.add(done.second_order)
-    return done.penalty, done.norms
+def _tangents(waiting: list[tuple[Part, Value]], scale: Scale, parts: Parts, sums: Sums) -> None:
+    while waiting:
+        part, value = waiting.pop(0)
+        gradients = sums.of(part.block.tape)
+        part.add(penalise(part.block, _plan(parts, part), part.rows, value, scale, gradients))
 
 
-def _term(rows: slice | None, arguments: Arguments) -> Term:
-    return Term(rows, arguments.kind, arguments.weight, arguments.target, arguments.groups)
+def _backwards(seeds: tuple[Seed, Seed], parts: Parts, sums: Sums) -> None:
+    if len(parts.losses) == 1:
+        both = parts.losses[0]
+        both.seed(seeds, [each.shape[0] for each in both.samples])
+    else:
+        for part, seed in zip(parts.losses, seeds, strict=True):
+            part.seed([seed], [])
+    for part in (*parts.losses, *parts.points):
+        _backward(part, parts, sums)
+
+
+def _plan(parts: Parts, part: Part) -> Plan:
+    return parts.plans[id(part.block.tape)]
+
+
+def _term(rows: slice | None, of: Arguments) -> Term:
+    return Term(rows, of.kind, of.weight, of.target, of.groups)
 
 
 def _backward(part: Part, parts: Parts, sums: Sums) -> None:
-    tape = part.block.tape
-    found = part.run_backward(parts.plans[id(tape)], sums.of(tape))
+    found = part.run_backward(_plan(parts, part), sums.of(part.block.tape))
     sums.add_samples(part.samples, found)
 
 

@@ -42,7 +42,8 @@ def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
             if each.requires_grad:
                 tensors.append(each)
                 gradients.append(rows.reshape(each.shape).clone())
-    return Done(loss.value, penalty, (norms,), real_scores, fake_scores, tensors, gradients)
+    norms_of = (norms,)
+    return Done(loss.value, penalty, norms_of, real_scores, fake_scores, tensors, gradients, 1.0)
 
 
 def feedforward_penalty(critic: Feedforward, points: Tensor, term: Term) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from fastwgan.engine.losses import Loss
+from fastwgan.engine.scaling import Scale
 from fastwgan.penalty_arguments import Arguments
 
 
@@ -32,4 +33,5 @@ class Done(NamedTuple):
     real_scores: Tensor
     fake_scores: Tensor
     tensors: list[Tensor]
-    gradients: list[Tensor | None]
+    gradients: list[Tensor | None]  # times the scale
+    scale: Scale

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastwgan.engine.scaling import Scale
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -48,26 +50,45 @@ class Scored(NamedTuple):
     """A loss, and its derivatives by the scores."""
 
     value: Tensor  # []
-    seeds: tuple[Seed, Seed]  # of real, of fake
+    seeds: tuple[Seed, Seed]  # of real, of fake, times the scale
+    scale: float
+
+    def rescaled(self, scale: Scale) -> tuple[Seed, Seed]:
+        """The seeds times another scale."""
+        if not isinstance(scale, Tensor):
+            return self.seeds
+        real, fake = (None if seed is None else seed * (scale / self.scale) for seed in self.seeds)
+        return real, fake
 
 
-def scored(loss: Loss, real: Tensor, fake: Tensor, *, differentiate: bool) -> Scored:
+def scored(
+    loss: Loss, real: Tensor, fake: Tensor, *, differentiate: bool, scale: float = 1.0
+) -> Scored:
     """The loss of detached scores, by one local backward when `differentiate`.
+
+    Args:
+        loss: Of real and fake scores.
+        real: These,
+        fake: and these.
+        differentiate: Whether seeds are asked for.
+        scale: Factor of the seeds, which they can need to be representable.
 
     Raises:
         TypeError: the loss returned no tensor.
         ValueError: the loss was no scalar, or does not depend on the scores.
     """
     if loss is wasserstein and real.numel() and fake.numel():
-        return Scored(wasserstein(real, fake), (-1.0 / real.numel(), 1.0 / fake.numel()))
+        return Scored(wasserstein(real, fake), (-scale / real.numel(), scale / fake.numel()), scale)
     with torch.set_grad_enabled(differentiate):
         real_leaf, fake_leaf = (s.detach().requires_grad_(differentiate) for s in (real, fake))
         value = loss(real_leaf, fake_leaf)
         check_loss(value, differentiate)
         if not differentiate:
-            return Scored(value, (None, None))
-        real_seed, fake_seed = torch.autograd.grad(value, (real_leaf, fake_leaf), allow_unused=True)
-    return Scored(value.detach().reshape(()), (real_seed, fake_seed))
+            return Scored(value, (None, None), scale)
+        real_seed, fake_seed = torch.autograd.grad(
+            value, (real_leaf, fake_leaf), torch.full_like(value, scale), allow_unused=True
+        )
+    return Scored(value.detach().reshape(()), (real_seed, fake_seed), scale)
 
 
 def check_loss(value: Any, differentiate: bool) -> None:

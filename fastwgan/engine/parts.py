@@ -80,7 +80,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(
-    places: Sequence[Place], samples: Sequence[Tensor], *, own_rows: bool, differentiate: bool
+    places: Sequence[Place], samples: Sequence[Tensor], *, own_rows: bool, sweeps: bool
 ) -> Parts:
     """The parts of a step.
 
@@ -88,7 +88,7 @@ def parts_of(
         places: Of real, of fake, of each penalty's points.
         samples: Likewise.
         own_rows: Whether some penalty is taken at the loss's own samples.
-        differentiate: Whether gradients are asked for.
+        sweeps: Whether one sweep may take loss and penalty.
     """
     (real, real_rows), (fake, fake_rows) = places[0], places[1]
     points = tuple(
@@ -104,7 +104,7 @@ def parts_of(
         losses = (Part(real, real_rows, samples[:1]), Part(fake, fake_rows, samples[1:2]))
     plans = _plans([*losses, *points])
     joint = None
-    if differentiate and len(points) == 1 and not own_rows:
+    if sweeps and len(points) == 1:
         joint = _joint(losses[-1], points[0], plans)
     return Parts(losses, points, plans, joint)
 

@@ -12,6 +12,7 @@ from fastwgan.engine.generic import NO_GRADIENT
 from fastwgan.engine.passes import Adjoints, Gradients, backward, tangent, transpose
 from fastwgan.engine.plan import Plan, plan_of
 from fastwgan.engine.ready import ready
+from fastwgan.engine.scaling import Scale, first_scale, is_scaled, within_range
 from fastwgan.engine.tape import Block
 from fastwgan.ops.gradient_penalty.autograd import run_norm_penalty
 
@@ -31,16 +32,15 @@ class Value(NamedTuple):
 
     penalty: Tensor  # []
     norms: Tensor  # [rows / groups]
-    start: Tensor  # d penalty / d gradient, as the points
+    gradient: Tensor  # as the points
+    start: Tensor  # d penalty / d gradient [rows / groups, elements], at least float32
     cotangents: Adjoints  # by slot
 
-
-class Penalised(NamedTuple):
-    """A penalty, and what its backward starts from."""
-
-    penalty: Tensor  # []
-    norms: Tensor  # [rows / groups]
-    second_order: Adjoints  # by slot
+    @property
+    def slope(self) -> Tensor:
+        """The largest |d value / d log norm| [] of a single norm's value: ⟨d value / d g, g⟩."""
+        along = (self.start * self.gradient.reshape(self.start.shape)).sum(1)
+        return along.abs().amax() * len(along)
 
 
 def value_at(block: Block, plan: Plan, term: Term) -> Value:
@@ -55,14 +55,20 @@ def value_at(block: Block, plan: Plan, term: Term) -> Value:
         raise ValueError(NO_GRADIENT)
     rows = gradient.reshape(gradient.shape[0] // term.groups, -1)
     penalty, norms, start = run_norm_penalty(rows, term.kind, term.target, term.weight)
-    return Value(penalty, norms, start.to(gradient.dtype).view(gradient.shape), cotangents)
+    return Value(penalty, norms, gradient, start, cotangents)
 
 
-def penalise(block: Block, plan: Plan, term: Term, gradients: Gradients) -> Penalised:
-    """Passes 2 and 3; the terms of parameters are added to `gradients`."""
-    value = value_at(block, plan, term)
-    second_order = tangent(block, plan, term.rows, value.start, value.cotangents, gradients)
-    return Penalised(value.penalty, value.norms, second_order)
+def penalise(
+    block: Block, plan: Plan, rows: slice | None, value: Value, scale: Scale, gradients: Gradients
+) -> Adjoints:
+    """Pass 3, times `scale`; the terms of parameters are added to `gradients`.
+
+    Returns:
+        By slot, the second-order terms of activations, which a backward starts from.
+    """
+    wide = value.start * scale if is_scaled(scale) else value.start
+    start = wide.to(value.gradient.dtype).view(value.gradient.shape)
+    return tangent(block, plan, rows, start, value.cotangents, gradients)
 
 
 def by_itself(block: Block, term: Term, points: Tensor | None) -> Tensor:
@@ -77,13 +83,15 @@ def by_itself(block: Block, term: Term, points: Tensor | None) -> Tensor:
     plan = plan_of(tape, points_need_gradient=points is not None)
     with torch.no_grad(), no_casting(block.scores.device.type):
         gradients = Gradients(tape)
-        penalised = penalise(block, plan, term, gradients)
+        value = value_at(block, plan, term)
+        scale = within_range(first_scale([block], block.rows), [value])
+        second_order = penalise(block, plan, None, value, scale, gradients)
         at_points = None
-        if any(adjoint is not None for adjoint in penalised.second_order):
-            at_points = backward(block, plan, None, penalised.second_order, gradients)
+        if any(adjoint is not None for adjoint in second_order):
+            at_points = backward(block, plan, None, second_order, gradients)
     tensors = [tape.outers[index] for index in plan.reached]
     found = [gradients[index] for index in plan.reached]
     if points is not None:
         tensors.append(points)
         found.append(at_points)
-    return ready(penalised.penalty, tensors, found)
+    return ready(value.penalty, tensors, found, scale)

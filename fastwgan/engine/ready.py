@@ -9,15 +9,28 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from fastwgan.engine.scaling import Scale, is_scaled
 
-def ready(value: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+
+def ready(
+    value: Tensor,
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    scale: Scale = 1.0,
+) -> Tensor:
     """`value`, with the given gradients at `tensors`; None is zero.
 
     The gradients are handed over: nobody else may write or read them.
+
+    Args:
+        value: A number [], of float32 or float64 where gradients are scaled.
+        tensors: What it depends on.
+        gradients: Of these, times `scale`.
+        scale: Theirs.
     """
     if not tensors:
         return value
-    result: Tensor = _Ready.apply(_Held(value, list(gradients)), *tensors)
+    result: Tensor = _Ready.apply(_Held(value, list(gradients), scale), *tensors)
     return result
 
 
@@ -43,8 +56,9 @@ def keeps_graph() -> bool:
 class _Held:
     """The value and gradients on their way into the Function, which must not be its inputs."""
 
-    def __init__(self, value: Tensor, gradients: list[Tensor | None]) -> None:
+    def __init__(self, value: Tensor, gradients: list[Tensor | None], scale: Scale) -> None:
         self.value = value
+        self.scale = scale
         self.gradients: list[Tensor | None] | None = gradients
 
 
@@ -73,7 +87,8 @@ class _Ready(Function):
         if not keeps:
             # Nothing else may hold them, or autograd copies each into .grad.
             ctx.held.gradients = None
-        is_one = g.device.type == "cpu" and g.item() == 1
+        factor = g / ctx.held.scale if is_scaled(ctx.held.scale) else g
+        is_one = g.device.type == "cpu" and factor.item() == 1
         found: list[Tensor | None] = [None]
         for index, (shape, dtype, device) in enumerate(ctx.like):
             gradient = gradients[index]
@@ -82,8 +97,14 @@ class _Ready(Function):
             if gradient is None:
                 gradient = torch.zeros(shape, dtype=dtype, device=device)
             elif not is_one:
-                gradient = gradient * g.to(gradient.dtype) if keeps else gradient.mul_(g)
+                gradient = _times(gradient, factor, in_place=not keeps)
             elif keeps:
                 gradient = gradient.clone()
             found.append(gradient)
         return tuple(found)
+
+
+def _times(gradient: Tensor, factor: Tensor, *, in_place: bool) -> Tensor:
+    if gradient.dtype.itemsize < 4:  # the factor need not be representable: rounded once
+        return (gradient.to(factor.dtype) * factor).to(gradient.dtype)
+    return gradient.mul_(factor) if in_place else gradient * factor.to(gradient.dtype)
