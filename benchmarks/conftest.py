@@ -16,7 +16,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.agreement import ResultsDifferError, check_agreement
+from benchmarks.agreement import ResultsDifferError, check_rounds
 from benchmarks.machine import BUSY_SHARE, OthersWatch, describe_machine, others_share_now
 from benchmarks.memory import peak_bytes
 from benchmarks.race import Contestant, Race, RunCase, rounds_for, speedup
@@ -76,7 +76,7 @@ def run_case(
         race = Race(ours, peers)
         others_before = others_share_now()
         race.warm_up(WARM_UP_ROUNDS)
-        check_agreement(ours, peers, bound)
+        check_rounds(race, bound)
         if benchmark.disabled:
             benchmark.pedantic(ours.run, setup=race.before_ours)
             return
@@ -84,7 +84,7 @@ def run_case(
         watch = OthersWatch()
         benchmark.pedantic(ours.run, setup=race.before_ours, rounds=rounds)
         others_during = watch.share()
-        _check_after(benchmark, ours, peers, bound)
+        _check_after(benchmark, race, bound)
         others_share = _largest(others_before, others_during)
         result = _result(case, race, _our_seconds(benchmark), roofline, work, others_share)
         benchmark.extra_info["result"] = result.as_json()
@@ -100,12 +100,10 @@ def _our_seconds(benchmark: BenchmarkFixture) -> list[float]:
     return seconds
 
 
-def _check_after(
-    benchmark: BenchmarkFixture, ours: Contestant, peers: Sequence[Contestant], bound: float
-) -> None:
+def _check_after(benchmark: BenchmarkFixture, race: Race, bound: float) -> None:
     """Once more after the race: a cache that outlives an optimizer step shows by now."""
     try:
-        check_agreement(ours, peers, bound)
+        check_rounds(race, bound)
     except ResultsDifferError:
         benchmark.has_error = True  # keeps the times out of the JSON
         raise

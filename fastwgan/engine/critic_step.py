@@ -56,6 +56,7 @@ def _passes(
     loss: Scored,
     differentiate: bool,
 ) -> Done:
+    scores = places[0].scores, places[1].scores  # before a sweep frees what it has read
     own_rows = any(is_at_samples(arguments.kind) for arguments in job.penalties)
     sweeps = differentiate and not own_rows and loss.scale == 1
     parts = parts_of(places, samples, own_rows=own_rows, sweeps=sweeps)
@@ -69,7 +70,6 @@ def _passes(
     values = [value for value, _ in penalties]
     penalty = sum(values[1:], values[0]) if values else torch.zeros_like(loss.value)
     norms = tuple(lengths for _, lengths in penalties)
-    scores = places[0].scores, places[1].scores
     return Done(loss.value, penalty, norms, *scores, tensors, gradients, scale)
 
 

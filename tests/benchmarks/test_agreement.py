@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.agreement import ResultsDifferError, check_agreement
+from benchmarks.agreement import ResultsDifferError, check_agreement, check_rounds
+from benchmarks.race import Contestant, Race
 from tests.benchmarks.fakes import Answer
 from tests.processes import PACKAGES
 
@@ -26,6 +27,23 @@ WRONG = {
     "shape": RIGHT.reshape(2, 4),
     "zero": torch.zeros(8),
 }
+
+
+class Erring(Contestant):
+    """Wrong in some rounds."""
+
+    name = "erring"
+
+    def __init__(self, rounds: tuple[int, ...]) -> None:
+        self.rounds = rounds
+
+    def prepare(self, step: int) -> None:
+        self.step = step
+
+    def run(self) -> None: ...
+
+    def results(self) -> list[Tensor]:
+        return [-RIGHT if self.step in self.rounds else RIGHT]
 
 
 def test_equal_to_rounding_passes() -> None:
@@ -56,6 +74,25 @@ def test_results_that_are_all_zero_prove_nothing() -> None:
 def test_every_peer_is_compared() -> None:
     with pytest.raises(ResultsDifferError, match="second"):
         check_agreement(Answer(RIGHT), [Answer(RIGHT), Answer(-RIGHT, name="second")], bound=1e-5)
+
+
+@pytest.mark.parametrize("wrong_rounds", [(), (0,), (1,)])
+def test_one_round_of_three_may_differ(wrong_rounds: tuple[int, ...]) -> None:
+    race = _race_wrong_in(wrong_rounds)
+    check_rounds(race, bound=1e-5)
+    assert [len(seconds) for seconds in race.peer_seconds.values()] == [0]
+
+
+@pytest.mark.parametrize("wrong_rounds", [(0, 1), (0, 2), (1, 2)])
+def test_two_rounds_of_three_may_not(wrong_rounds: tuple[int, ...]) -> None:
+    with pytest.raises(ResultsDifferError):
+        check_rounds(_race_wrong_in(wrong_rounds), bound=1e-5)
+
+
+def _race_wrong_in(rounds: tuple[int, ...]) -> Race:
+    race = Race(Erring(rounds), [Answer(RIGHT)])
+    race.warm_up(1)
+    return race
 
 
 CASES = """
