@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +79,23 @@ def _steps(name: str, samples: dict[str, Tensor]) -> list[list[Tensor]]:
     return found
 
 
-def _penalties(name: str, samples: dict[str, Tensor]) -> list[list[Tensor]]:
+def _penalties(
+    name: str, samples: dict[str, Tensor], run: Callable[..., Tensor] = gradient_penalty
+) -> list[list[Tensor]]:
     """The gradients of two penalties alone."""
     critic = Critic(unused=False)
     parallel = DistributedDataParallel(critic, **MODES[name])
     found = []
     for _ in range(2):
         critic.zero_grad()
-        gradient_penalty(parallel, **samples).backward()
+        run(parallel, **samples).backward()
         found.append(_gradients(critic))
     return found
+
+
+def _penalty_and_scores(critic: nn.Module, **samples: Tensor) -> Tensor:
+    penalty, scores = gradient_penalty(critic, return_scores=True, **samples)
+    return penalty + scores.square().mean()
 
 
 def _inner_modules() -> list[str]:
@@ -112,6 +119,9 @@ def _run_all(rank: int, folder: str) -> None:
     _start(rank, folder, 2)
     results: dict[str, Any] = {name: _steps(name, _samples(rank)) for name in MODES}
     results |= {f"penalty, {name}": _penalties(name, _samples(rank)) for name in TWICE}
+    results |= {
+        f"scores, {name}": _penalties(name, _samples(rank), _penalty_and_scores) for name in TWICE
+    }
     results["inner"] = _inner_modules()
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
@@ -146,6 +156,14 @@ def test_a_penalty_alone_too(name: str, ranks: list[dict[str, Any]]) -> None:
     for rank in ranks:
         for gradients in rank[f"penalty, {name}"]:
             assert_gradients_match(gradients, _expected(gradient_penalty), op="penalty", order=1)
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_penalty_with_scores_too(name: str, ranks: list[dict[str, Any]]) -> None:
+    expected = _expected(_penalty_and_scores)
+    for rank in ranks:
+        for gradients in rank[f"scores, {name}"]:
+            assert_gradients_match(gradients, expected, op="penalty", order=1)
 
 
 def test_inner_modules_are_refused(ranks: list[dict[str, Any]]) -> None:
