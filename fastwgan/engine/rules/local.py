@@ -26,7 +26,8 @@ class Call:
         self.function = function
         self.leaves, self.structure = tree_flatten((args, kwargs))
         self.holes = [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, Tensor)]
-        self.casting: Casting = casting(self.leaves[self.holes[0]].device.type)
+        device = self.leaves[self.holes[0]].device if self.holes else torch.get_default_device()
+        self.casting: Casting = casting(device.type)
 
     def take_tensors(self) -> Tensors:
         """The tensors, which are then no longer kept here."""
