@@ -42,8 +42,8 @@ def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
             if each.requires_grad:
                 tensors.append(each)
                 gradients.append(rows.reshape(each.shape).clone())
-    norms_of = (norms,)
-    return Done(loss.value, penalty, norms_of, real_scores, fake_scores, tensors, gradients, 1.0)
+    found = tensors, gradients
+    return Done(loss.value, penalty, (norms,), real_scores, fake_scores, *found, 1.0)
 
 
 def feedforward_penalty(critic: Feedforward, points: Tensor, term: Term) -> Tensor:
