@@ -112,7 +112,7 @@ def checked_bound(bound: float, name: str) -> float:
 
 
 def _selected(source: nn.Module | Tensor | Iterable[Tensor], exclude: Exclude) -> list[Tensor]:
-    """The tensors to clip, each once."""
+    """The tensors to clip."""
     if isinstance(source, nn.Module):
         return _module_parameters(source, exclude)
     if exclude is not None:
@@ -127,10 +127,7 @@ def _selected(source: nn.Module | Tensor | Iterable[Tensor], exclude: Exclude) -
             f"parameters_or_module was {type(source).__name__}; it must be a module, a tensor or "
             f"an iterable of tensors."
         )
-    tensors = list(source)
-    if len(set(map(id, tensors))) != len(tensors):
-        tensors = list({id(tensor): tensor for tensor in tensors}.values())
-    return tensors
+    return list(source)
 
 
 def _module_parameters(module: nn.Module, exclude: Exclude) -> list[Tensor]:

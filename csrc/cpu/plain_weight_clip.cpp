@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "fastwgan/weight_clip.h"
@@ -10,7 +11,16 @@ namespace py = pybind11;
 namespace fastwgan {
 namespace {
 
+bool any_twice(const py::list& tensors) {
+  std::vector<PyObject*> sorted;
+  sorted.reserve(tensors.size());
+  for (const py::handle& tensor : tensors) sorted.push_back(tensor.ptr());
+  std::sort(sorted.begin(), sorted.end());
+  return std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
+}
+
 bool plain_weight_clip(const py::list& tensors, double bound, int threads) {
+  if (any_twice(tensors)) return false;  // two threads would write the same memory
   const auto count = static_cast<int64_t>(tensors.size());
   std::vector<void*> pointers(tensors.size());
   std::vector<int64_t> sizes(tensors.size());

@@ -21,8 +21,8 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     """Replaces every element x of every tensor by min(max(x, -bound), bound); NaN stays NaN.
 
     Args:
-        tensors: Real floating tensors of any shape, strides and device, none overlapping another
-            or itself. Written in place, also where they require grad; their version counters move.
+        tensors: Real floating tensors of any shape, strides and device, none overlapping
+            itself or another; one may be listed twice. Written in place, also where they require grad; their version counters move.
         bound: Finite and above zero, in the units of the tensors; rounded to each one's dtype, so
             that one beyond the dtype's range clips nothing.
 
@@ -34,12 +34,13 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     Not differentiable: it is meant for parameters between two steps, as in Arjovsky et al. 2017,
     "Wasserstein GAN", algorithm 1, line 7. Cost: one reading and one writing of the tensors.
     """
-    tensors = list(tensors)
+    tensors = tensors if type(tensors) is list else list(tensors)
     if not tensors:
         return
     if takes_plain() and native.clip_plain_(tensors, bound):
         torch.autograd.graph.increment_version(tensors)
         return
+    tensors = list({id(tensor): tensor for tensor in tensors}.values())  # each once
     check_writable(tensors, "parameters")
     if is_exact(tensors):
         _run(backends.select("weight_clip", tensors), tensors, bound)

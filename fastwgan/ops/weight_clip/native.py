@@ -16,7 +16,7 @@ def clip_plain_(tensors: list[Tensor], bound: float) -> bool:
     """Clips tensors that are all float32 or all float64, exact and without gaps, in CPU memory.
 
     Returns:
-        False, with nothing written, when they are not.
+        False, with nothing written, when they are not, or when one is listed twice.
     """
     return _cpu.plain_weight_clip(tensors, bound, torch.get_num_threads())
 
