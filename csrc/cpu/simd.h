@@ -9,6 +9,10 @@
 
 #include "capabilities.h"
 
+#if FW_X86
+#include <emmintrin.h>
+#endif
+
 namespace fastwgan {
 
 template <class T, int Bytes>
@@ -31,6 +35,27 @@ FW_INLINE Vector<T, Bytes> load(const T* from) {
 template <class T, int Bytes>
 FW_INLINE void store(T* to, Vector<T, Bytes> value) {
   std::memcpy(to, &value, Bytes);
+}
+
+// Stores past the caches, 16 bytes at a time whatever the width, where the processor can. `to` is a
+// multiple of 16 bytes; other threads see the values after stream_fence and a barrier.
+template <class T, int Bytes>
+FW_INLINE void stream(T* to, Vector<T, Bytes> value) {
+#if FW_X86
+  constexpr int parts = Bytes / static_cast<int>(sizeof(__m128));
+  __m128 part[parts];
+  std::memcpy(part, &value, Bytes);
+  for (int i = 0; i < parts; ++i)
+    _mm_stream_ps(reinterpret_cast<float*>(reinterpret_cast<__m128*>(to) + i), part[i]);
+#else
+  store<T, Bytes>(to, value);
+#endif
+}
+
+FW_INLINE void stream_fence() {
+#if FW_X86
+  _mm_sfence();
+#endif
 }
 
 template <class T, int Bytes>

@@ -16,6 +16,10 @@ namespace {
 // since the four or five barriers of a shared layer cost as much as the layer.
 constexpr int64_t shared_layer_size = int64_t{1} << 16;
 
+// Normalised weights of at least this many bytes have left the caches before the first layer reads
+// them; written past the caches, their memory isn't read first.
+constexpr int64_t streamed_bytes = int64_t{8} << 20;
+
 template <class T, int Bytes>
 FW_INLINE void blocked_dot_of_body(const T* a, const T* b, int64_t size, double* sum) {
   *sum = blocked_dot<T, Bytes>(a, b, size);
@@ -118,7 +122,8 @@ struct Workspaces {
 
 // to = S / sigma over the rows that this thread has just multiplied.
 template <class T>
-void normalise(const Team& team, int thread, const Matrix<T>& s, double sigma, T* to) {
+void normalise(const Team& team, int thread, const Matrix<T>& s, double sigma, bool streamed,
+               T* to) {
   const Range rows = part_of(s.rows, thread, team.size(), 4);
   const int64_t size = (rows.end - rows.begin) * s.inner;
   T factor = sigma == 0 ? T(0) : static_cast<T>(1.0 / sigma);
@@ -129,7 +134,10 @@ void normalise(const Team& team, int thread, const Matrix<T>& s, double sigma, T
   }
   for (int64_t o = 0; o < s.outer; ++o) {
     T* piece = to + (o * s.rows + rows.begin) * s.inner;
-    scaled_copy<T>(s.piece(o, rows.begin), factor, piece, size);
+    if (streamed)
+      scaled_stream<T>(s.piece(o, rows.begin), factor, piece, size);
+    else
+      scaled_copy<T>(s.piece(o, rows.begin), factor, piece, size);
     if (divisor != T(1))
       for (int64_t i = 0; i < size; ++i) piece[i] /= divisor;
   }
@@ -149,7 +157,9 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
         (cols_of(layers[i]) > 0 && layers[i].v == nullptr))
       return FW_INVALID_ARGUMENT;
 
-  const int team_size = threads_for(4 * bytes_of(layers, count, sizeof(T)), threads);
+  const int64_t bytes = bytes_of(layers, count, sizeof(T));
+  const bool streamed = bytes >= streamed_bytes;
+  const int team_size = threads_for(4 * bytes, threads);
   const std::vector<int64_t> offsets = vector_offsets(layers, count);
   Workspaces<T> workspaces(layers, count, team_size);
 
@@ -164,7 +174,7 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
                                 workspace);
     const double found =
         iteration.run(options->iterations, (options->u_first != 0) != swap, options->epsilon);
-    normalise(team, team.size() == 1 ? 0 : thread, s, found, normalised[i]);
+    normalise(team, team.size() == 1 ? 0 : thread, s, found, streamed, normalised[i]);
     if (team.size() == 1 || thread == 0) {
       sigma[i] = static_cast<T>(found);
       T* own = vectors + offsets[i];

@@ -81,6 +81,13 @@ def test_large_weights_on_any_number_of_threads(
     _check_against_truth(make_group(LARGE, dtype), n_power_iterations=2, first="v")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_group_that_no_cache_holds(backend: str, dtype: torch.dtype) -> None:
+    # The kernel writes 8 MiB of normalised weights and more past the caches.
+    layers = (*ODD, ((1031, 2049), 0), ((129, 65, 3, 3), 1))
+    _check_against_truth(make_group(layers, dtype), n_power_iterations=1, first="v")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_any_memory_layout_and_nothing_else_written(

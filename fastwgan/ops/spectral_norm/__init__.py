@@ -11,6 +11,7 @@ from fastwgan.ops.spectral_norm import dispatched as _dispatched  # noqa: F401 -
 from fastwgan.ops.spectral_norm.autograd import (
     BACKENDS,
     SpectralNorm,
+    apply_to_plain,
     is_transformed,
     run_forward,
     run_plain_forward,
@@ -66,7 +67,9 @@ def spectral_norm(
     Source: Miyato et al. 2018, https://arxiv.org/abs/1802.05957, algorithm 1.
     """
     outputs = run_plain_forward(weights, u, v, dims, n_power_iterations, eps, first)
+    apply = apply_to_plain
     if outputs is None:
+        apply = SpectralNorm.apply
         # A lazily negated tensor's memory holds the wrong sign; the library resolves it.
         direct = is_direct([*weights, *u, *v]) and not any(map(_is_neg, weights))
         _checks.check(weights, u, v, dims, n_power_iterations, eps, first)
@@ -77,7 +80,7 @@ def spectral_norm(
         with torch.no_grad():
             outputs = run_forward(weights, u, v, dims, n_power_iterations, eps, first)
     if torch.is_grad_enabled() and any(map(_requires_grad, weights)):
-        sigma, *normalised = SpectralNorm.apply(outputs, dims, *weights)
+        sigma, *normalised = apply(outputs, dims, *weights)
         return normalised, sigma
     return outputs[:2]
 

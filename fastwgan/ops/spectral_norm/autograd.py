@@ -147,6 +147,11 @@ class SpectralNormBackward(Function):
         return (*nothing, by_sigma, by_grad_sigma, *by_grad, *by_normalised)
 
 
+# SpectralNorm.apply without Function's own prologue in Python, which is for torch.func's transforms
+# alone and a quarter of the call. For tensors that a plain kernel has read.
+apply_to_plain: Any = super(Function, SpectralNorm).apply
+
+
 def is_transformed() -> bool:
     """True inside torch.func's transforms, which take plain torch but no operation of ours."""
     return bool(torch._C._are_functorch_transforms_active())
