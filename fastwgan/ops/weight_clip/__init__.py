@@ -22,7 +22,8 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
 
     Args:
         tensors: Real floating tensors of any shape, strides and device, none overlapping
-            itself or another; one may be listed twice. Written in place, also where they require grad; their version counters move.
+            itself or another; one may be listed twice. Written in place, also where they require
+            grad; their version counters move.
         bound: Finite and above zero, in the units of the tensors; rounded to each one's dtype, so
             that one beyond the dtype's range clips nothing.
 
