@@ -5,21 +5,25 @@ A backend is one name here and one file in each operation's folder. This module 
 
 from __future__ import annotations
 
+import importlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from fastwgan import _cpu
+from fastwgan import _cpu, _gpu
 
-NAMES = ("cpu", "reference")
+NAMES = ("cuda", "triton", "cpu", "reference")
+GPU_NAMES = ("cuda", "triton")  # best first
 
 _FLOATS = frozenset((torch.float32, torch.float64))
 _WITH_HALVES = _FLOATS | {torch.bfloat16, torch.float16}  # computed through float32
-_NATIVE_DTYPES = {
+_CPU_DTYPES = {
     "bias_activation": _FLOATS,
     "gradient_penalty": _FLOATS,
     "rmsprop": _WITH_HALVES,
@@ -27,10 +31,32 @@ _NATIVE_DTYPES = {
     "weight_clip": _WITH_HALVES,
 }
 
+_GPU_DTYPES = _WITH_HALVES  # of every operation
+
 _is_cpu = Tensor.is_cpu.__get__  # type: ignore[attr-defined]
 _dtype = Tensor.dtype.__get__  # type: ignore[attr-defined]
 
 _forced: ContextVar[str | None] = ContextVar("fastwgan_backend", default=None)
+_has_warned = False
+
+
+class Modules(dict[str, ModuleType]):
+    """One operation's module for each backend; a GPU backend's is imported when first asked for.
+
+    Args:
+        package: The operation's package, which has a module of the name of each GPU backend.
+        loaded: The modules of the other backends.
+    """
+
+    def __init__(self, package: str, **loaded: ModuleType) -> None:
+        super().__init__(loaded)
+        self._package = package
+
+    def __missing__(self, name: str) -> ModuleType:
+        if name not in GPU_NAMES:
+            raise KeyError(name)
+        self[name] = importlib.import_module(f"{self._package}.{name}")
+        return self[name]
 
 
 def available() -> list[str]:
@@ -45,7 +71,9 @@ def why_unavailable(name: str) -> str | None:
         ValueError: `name` is no backend's name.
     """
     _check_name(name, "name")
-    return None
+    if name == "cuda":
+        return _gpu.why_no_cuda()
+    return _gpu.why_no_triton() if name == "triton" else None
 
 
 def forced() -> str | None:
@@ -58,7 +86,7 @@ def use_backend(name: str) -> Iterator[None]:
     """Run every operation inside the block on one backend.
 
     Args:
-        name: "cpu" or "reference".
+        name: "cuda", "triton", "cpu" or "reference".
 
     Raises:
         ValueError: `name` is no backend's name.
@@ -79,25 +107,78 @@ def use_backend(name: str) -> Iterator[None]:
 def select(op: str, tensors: Sequence[Tensor]) -> str:
     """The backend for one call of operation `op` on `tensors`.
 
-    A forced backend is taken or refused; the automatic choice is "cpu" for real tensors in CPU
-    memory of a dtype the kernels know, else "reference".
+    A forced backend is taken or refused. The automatic choice, for tensors of a dtype the kernels
+    know, is "cpu" in CPU memory, and on a GPU "cuda", else "triton", else "reference" with one
+    warning a process; for anything else it is "reference".
 
     Raises:
-        RuntimeError: a forced backend cannot take these tensors.
+        RuntimeError: a forced backend cannot run here or cannot take these tensors, or the tensors
+            are on two devices.
     """
     wanted = forced()
     if wanted == "reference":
         return wanted
-    dtypes = _NATIVE_DTYPES[op]
-    if all(map(_is_cpu, tensors)) and dtypes.issuperset(map(_dtype, tensors)):
-        return "cpu"
-    if wanted == "cpu":
-        refused = next(t for t in tensors if not t.is_cpu or t.dtype not in dtypes)
-        raise RuntimeError(
-            f"backend 'cpu' cannot run {op} on a {refused.dtype} tensor on {refused.device}: it "
-            f"takes {_listed(dtypes)} in CPU memory; backend 'reference' takes any."
-        )
+    if wanted is None or wanted == "cpu":
+        dtypes = _CPU_DTYPES[op]
+        if all(map(_is_cpu, tensors)) and dtypes.issuperset(map(_dtype, tensors)):
+            return "cpu"
+    _check_one_device(op, tensors)
+    if wanted is None:
+        return _on_gpu(op, tensors)
+    _check_taken(wanted, op, tensors)
+    return wanted
+
+
+def _on_gpu(op: str, tensors: Sequence[Tensor]) -> str:
+    """The automatic choice for tensors that the CPU kernels do not take."""
+    types = {tensor.device.type for tensor in tensors}
+    if not types <= {"cuda", "xpu"} or not _GPU_DTYPES.issuperset(map(_dtype, tensors)):
+        return "reference"
+    for name in GPU_NAMES:
+        if types <= set(_gpu.device_types(name)) and why_unavailable(name) is None:
+            return name
+    _warn_of_reference()
     return "reference"
+
+
+def _warn_of_reference() -> None:
+    global _has_warned
+    if _has_warned:
+        return
+    _has_warned = True
+    reasons = "; ".join(
+        f"{name}: {why_unavailable(name) or 'takes tensors in CPU memory only'}"
+        for name in GPU_NAMES
+    )
+    warnings.warn(
+        f"no fastwgan kernels for this GPU can run, so plain torch runs instead ({reasons}).",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def _check_one_device(op: str, tensors: Sequence[Tensor]) -> None:
+    devices = {tensor.device for tensor in tensors if not tensor.is_meta}
+    if len(devices) > 1:
+        listed = " and ".join(sorted(map(str, devices)))
+        raise RuntimeError(f"{op} was given tensors on {listed}; they must be on one device.")
+
+
+def _check_taken(wanted: str, op: str, tensors: Sequence[Tensor]) -> None:
+    """Raises unless the forced backend can run and takes these tensors."""
+    reason = why_unavailable(wanted)
+    if reason is not None:
+        raise RuntimeError(f"backend {wanted!r} cannot run: {reason}; available: {available()}.")
+    dtypes = _CPU_DTYPES[op] if wanted == "cpu" else _GPU_DTYPES
+    types = ("cpu",) if wanted == "cpu" else _gpu.device_types(wanted)
+    for tensor in tensors:
+        if tensor.device.type not in types or tensor.dtype not in dtypes:
+            places = " or ".join("CPU" if name == "cpu" else name for name in types)
+            raise RuntimeError(
+                f"backend {wanted!r} cannot run {op} on a {tensor.dtype} tensor on "
+                f"{tensor.device}: it takes {_listed(dtypes)} in {places} memory; backend "
+                f"'reference' takes any."
+            )
 
 
 def instruction_sets() -> list[str]:

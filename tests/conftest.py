@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from fastwgan import backends
+from fastwgan import _gpu, backends
 
 INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "portable256", "portable512")
-BACKENDS = ("reference", *(f"cpu-{name}" for name in INSTRUCTION_SETS))
+BACKENDS = (
+    "reference",
+    *(f"cpu-{name}" for name in INSTRUCTION_SETS),
+    "cuda-emulated",
+    "triton",
+)
 
 # The fixtures below hold for every example of a test alike, so sharing them is no hazard.
 settings.register_profile(
@@ -42,30 +49,65 @@ def pytest_terminal_summary(
         terminalreporter.write_line(f"not run: {name} ({reason})", yellow=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """One backend alone, for a process that was started for it."""
+    parser.addoption("--only-backend", choices=BACKENDS, help="run its tests, and no others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what another backend than the one asked for would run."""
+    only = config.getoption("--only-backend")
+    if only is None:
+        return
+    parameters = [getattr(item, "callspec", None) for item in items]
+    kept = [p is not None and p.params.get("backend") == only for p in parameters]
+    config.hook.pytest_deselected(items=[i for i, k in zip(items, kept, strict=True) if not k])
+    items[:] = [i for i, k in zip(items, kept, strict=True) if k]
+
+
 def why_not_run(name: str) -> str | None:
     """Why the backend `name` of `BACKENDS` can't run here; None when it can."""
+    if name == "triton":
+        if "cpu" in _gpu.device_types("triton"):
+            return backends.why_unavailable("triton")
+        return "TRITON_INTERPRET is not 1; tests/ops/test_triton.py sets it in its own process"
+    if name == "cuda-emulated":
+        if not (Path(__file__).parent / "cuda_emulator" / "module.py").exists():
+            return "tests/cuda_emulator is not here"
+        from tests.cuda_emulator.module import why_not_built
+
+        return why_not_built()
     instruction_set = name.removeprefix("cpu-")
     if name == "reference" or instruction_set in backends.instruction_sets():
         return None
     return f"this processor or build lacks {instruction_set}"
 
 
+def _contexts(name: str) -> list[AbstractContextManager[None]]:
+    """What to enter for the backend `name` of `BACKENDS`."""
+    if name in ("reference", "triton"):
+        return [backends.use_backend(name)]
+    if name == "cuda-emulated":
+        from tests.cuda_emulator.module import load
+
+        return [_gpu.emulated(load()), backends.use_backend("cuda")]
+    return [
+        backends.use_backend("cpu"),
+        backends.use_instruction_set(name.removeprefix("cpu-")),
+    ]
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs the test on the reference, then on the CPU kernels with every instruction set."""
+    """Runs the test on every backend, on the CPU kernels with every instruction set."""
     name: str = request.param
     reason = why_not_run(name)
     if reason is not None:
         request.config.stash[_NOT_RUN][name] = reason
         pytest.skip(f"{name}: {reason}")
-    if name == "reference":
-        with backends.use_backend("reference"):
-            yield name
-        return
-    with (
-        backends.use_backend("cpu"),
-        backends.use_instruction_set(name.removeprefix("cpu-")),
-    ):
+    with ExitStack() as stack:
+        for context in _contexts(name):
+            stack.enter_context(context)
         yield name
 
 

@@ -18,6 +18,7 @@ from fastwgan import backends
 LIBRARY = torch.library.Library("fastwgan", "DEF")
 
 _EXACT = {Tensor, Parameter}
+_PLAIN = (None, "cpu")  # the choices under which CPU tensors go to the CPU kernels
 _is_meta = Tensor.is_meta.__get__  # type: ignore[attr-defined]
 
 
@@ -33,8 +34,8 @@ def no_mode_active() -> bool:
 
 
 def takes_plain() -> bool:
-    """True when calls may go to the kernels' plain entries, which test the tensors themselves."""
-    return no_mode_active() and backends.forced() != "reference"
+    """True when calls may try the CPU kernels' plain entries, which test the tensors themselves."""
+    return no_mode_active() and backends.forced() in _PLAIN
 
 
 def is_exact(tensors: Iterable[Tensor]) -> bool:

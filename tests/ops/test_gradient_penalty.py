@@ -175,7 +175,7 @@ def _check_one_row_large(gradient: Tensor, kind: str, size: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [*WIDE, *HALVES], ids=str)
 def test_zero_rows_have_a_finite_cotangent_of_zero(dtype: torch.dtype, kind: str) -> None:
-    for name in backends.available() if dtype in WIDE else ["reference"]:
+    for name in ("cpu", "reference") if dtype in WIDE else ("reference",):
         with backends.use_backend(name):
             gradient = gradients(4, 17, dtype)
             gradient[1] = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 from torch import Tensor
 
 from fastwgan import backends
@@ -11,7 +9,7 @@ from fastwgan.ops.bias_activation import native, reference
 
 __all__ = ["BACKENDS", "activate_", "as_matrix", "differentiate"]
 
-BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
+BACKENDS = backends.Modules("fastwgan.ops.bias_activation", cpu=native, reference=reference)
 
 
 def activate_(values: Tensor, bias: Tensor | None, slope: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.autograd import Function
 from fastwgan import backends
 from fastwgan.ops.gradient_penalty import native, reference
 
-BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
+BACKENDS = backends.Modules("fastwgan.ops.gradient_penalty", cpu=native, reference=reference)
 
 
 def run_interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from fastwgan.ops.rmsprop._checks import check_lists
 
 __all__ = ["BACKENDS", "rmsprop_", "rmsprop_group_"]
 
-BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
+BACKENDS = backends.Modules("fastwgan.ops.rmsprop", cpu=native, reference=reference)
 
 
 def rmsprop_(

@@ -18,7 +18,7 @@ from fastwgan.ops._library import is_direct, takes_plain
 from fastwgan.ops.spectral_norm import native, reference
 from fastwgan.ops.spectral_norm.reference import matrix_sizes
 
-BACKENDS: dict[str, Any] = {"reference": reference, "cpu": native}
+BACKENDS = backends.Modules("fastwgan.ops.spectral_norm", cpu=native, reference=reference)
 
 Gradients = list[Tensor | None]
 Outputs = tuple[list[Tensor], Tensor, Tensor]  # normalised, sigma, vectors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from fastwgan.ops.weight_clip import native, reference
 
 __all__ = ["BACKENDS", "clip_"]
 
-BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
+BACKENDS = backends.Modules("fastwgan.ops.weight_clip", cpu=native, reference=reference)
 
 
 def clip_(tensors: Sequence[Tensor], bound: float) -> None:
