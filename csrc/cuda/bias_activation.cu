@@ -43,7 +43,7 @@ struct Tiling {
 
 Tiling tiling_of(int64_t rows, int64_t columns, int lanes) {
   Tiling tiling = {1, 1, 1, 1};
-  const int64_t packs = ceil_div(columns, lanes);
+  const int64_t packs = columns > 0 ? ceil_div(columns, lanes) : 1;
   while (tiling.width < warp_size && tiling.width < packs) tiling.width *= 2;
   tiling.strips = ceil_div(packs, tiling.width);
   const int64_t wanted = 1024 / (tiling.strips < 1024 ? tiling.strips : 1024);  // of splits

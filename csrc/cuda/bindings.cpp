@@ -181,11 +181,11 @@ void bind_spectral_norm(py::module_& m) {
       [](Address pointers, const SpectralNormPlan& plan, int dtype, int64_t iterations,
          bool u_first, double epsilon, Address device_plan, Address sigma, Address vectors,
          Address scratch, Address table, int device, Address stream) {
-        check(fw_cuda_spectral_norm_forward(
-                  at<const void* const>(pointers), &plan.totals, dtype, iterations, u_first,
-                  epsilon, at(device_plan), at(sigma), at(vectors), at(scratch), at(table), device,
-                  at(stream)),
-              "spectral_norm_forward");
+        check(
+            fw_cuda_spectral_norm_forward(at<const void* const>(pointers), &plan.totals, dtype,
+                                          iterations, u_first, epsilon, at(device_plan), at(sigma),
+                                          at(vectors), at(scratch), at(table), device, at(stream)),
+            "spectral_norm_forward");
       },
       py::arg("pointers"), py::arg("plan"), py::arg("dtype"), py::arg("iterations"),
       py::arg("u_first"), py::arg("epsilon"), py::arg("device_plan"), py::arg("sigma"),
@@ -196,10 +196,9 @@ void bind_spectral_norm(py::module_& m) {
       [](Address pointers, const SpectralNormPlan& plan, int dtype, Address device_plan,
          Address sigma, Address sigma_cotangents, Address vectors, Address scratch, Address table,
          int device, Address stream) {
-        check(fw_cuda_spectral_norm_backward(at<const void* const>(pointers), &plan.totals, dtype,
-                                             at(device_plan), at(sigma), at(sigma_cotangents),
-                                             at(vectors), at(scratch), at(table), device,
-                                             at(stream)),
+        check(fw_cuda_spectral_norm_backward(
+                  at<const void* const>(pointers), &plan.totals, dtype, at(device_plan), at(sigma),
+                  at(sigma_cotangents), at(vectors), at(scratch), at(table), device, at(stream)),
               "spectral_norm_backward");
       },
       py::arg("pointers"), py::arg("plan"), py::arg("dtype"), py::arg("device_plan"),

@@ -303,7 +303,8 @@ int fw_cuda_spectral_norm_forward(const void* const* pointers,
   if (!is_valid(pointers, totals, plan, table) || iterations < 0 || !(epsilon >= 0))
     return FW_INVALID_ARGUMENT;
   if (totals->layers == 0) return FW_OK;
-  if (sigma == nullptr || vectors == nullptr || scratch == nullptr) return FW_INVALID_ARGUMENT;
+  if (sigma == nullptr || scratch == nullptr || (totals->vectors > 0 && vectors == nullptr))
+    return FW_INVALID_ARGUMENT;
   const DeviceGuard guard(device);
   if (guard.status() != FW_OK) return guard.status();
   const Group group = {static_cast<const Layer*>(plan), totals->layers};

@@ -124,7 +124,8 @@ int fw_cuda_spectral_norm_backward(const void* const* pointers,
   using namespace fastwgan;
   if (!is_valid(pointers, totals, plan, table)) return FW_INVALID_ARGUMENT;
   if (totals->layers == 0) return FW_OK;
-  if (sigma == nullptr || vectors == nullptr || scratch == nullptr) return FW_INVALID_ARGUMENT;
+  if (sigma == nullptr || scratch == nullptr || (totals->vectors > 0 && vectors == nullptr))
+    return FW_INVALID_ARGUMENT;
   const DeviceGuard guard(device);
   if (guard.status() != FW_OK) return guard.status();
   const Group group = {static_cast<const Layer*>(plan), totals->layers};

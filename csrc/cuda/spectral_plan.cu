@@ -54,10 +54,10 @@ int fw_cuda_spectral_norm_plan(const int64_t* extents, int64_t count, int dtype,
     if (extents[i] < 0) return FW_INVALID_ARGUMENT;
   *totals = {};
   totals->layers = count;
-  int64_t vectors = 0, sums = 0;
+  int64_t sums = 0;
   for (int64_t i = 0; i < count; ++i) {
     Layer layer = planned(extents[3 * i], extents[3 * i + 1], extents[3 * i + 2], lanes);
-    layer.vectors = vectors;
+    layer.vectors = totals->vectors;
     layer.products = sums;
     layer.partial = sums + layer.rows;
     layer.first_flat_tile = totals->flat_tiles;
@@ -68,7 +68,7 @@ int fw_cuda_spectral_norm_plan(const int64_t* extents, int64_t count, int dtype,
                                  : layer.strips * layer.splits;
     }
     totals->flat_tiles += layer.flat_tiles;
-    vectors += layer.rows + layer.columns();
+    totals->vectors += layer.rows + layer.columns();
     sums += layer.rows + layer.splits * layer.columns();
     std::memcpy(static_cast<Layer*>(plan) + i, &layer, sizeof layer);
   }

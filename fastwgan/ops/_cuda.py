@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._pointers import Table
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}  # fw_dtype
@@ -47,7 +47,7 @@ def device_table(table: bytes, like: Tensor) -> Tensor:
             _kept.append(found)
         return found
     memory = torch.empty(len(table), dtype=torch.uint8, device=like.device)
-    _cuda_module.module().upload(table, memory.data_ptr(), device, stream)
+    _gpu.cuda_module().upload(table, memory.data_ptr(), device, stream)
     if not capturing:
         _tables[key] = memory
         if len(_tables) > _MOST_TABLES:
@@ -57,15 +57,15 @@ def device_table(table: bytes, like: Tensor) -> Tensor:
 
 def uploaded_table(addresses: Sequence[int], sizes: Table, like: Tensor) -> Tensor | None:
     """What a call on so many tensors reads its pointers from; None where they travel by value."""
-    table = _cuda_module.module().multi_tensor_table(
+    table = _gpu.cuda_module().multi_tensor_table(
         addresses, sizes.address, len(sizes.entries)
     )
     return None if table is None else device_table(table, like)
 
 
 def scratch(size: int, like: Tensor) -> Tensor:
-    """Uninitialised memory of `size` bytes on `like`'s device; freed in the order of its stream."""
-    return torch.empty(size, dtype=torch.uint8, device=like.device)
+    """Uninitialised memory of `size` bytes or more on `like`'s device, freed in stream order."""
+    return torch.empty(max(size, 16), dtype=torch.uint8, device=like.device)
 
 
 def is_dense(tensor: Tensor) -> bool:

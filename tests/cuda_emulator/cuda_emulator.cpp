@@ -18,7 +18,7 @@ struct Thread {
   std::unique_ptr<Fiber> fiber;
   int index = 0;
   bool ended = false;
-  uint64_t met[32];  // what the lanes brought to this thread's last collective
+  uint64_t met[32];  // what the lanes brought to this thread's last collective of a part of a warp
 };
 
 struct Meeting {  // of lanes that wait for the others of a mask
@@ -29,9 +29,19 @@ struct Meeting {  // of lanes that wait for the others of a mask
   uint64_t values[32];
 };
 
+// The meeting of a whole warp. Its values may be read until the next completes, which needs every
+// reader.
+struct Warp {
+  unsigned arrived;
+  Collective kind;
+  int line;
+  uint64_t values[32], met[32];
+};
+
 struct Scheduler {
   std::vector<Thread> threads;
   std::vector<int> ready;
+  std::vector<Warp> warps;
   std::vector<Meeting> meetings;
   int count = 0, ended = 0, at_barrier = 0, barrier_line = 0;
   Thread* current = nullptr;
@@ -60,15 +70,20 @@ void run_thread() {
   self->fiber->yield(true);
 }
 
+std::string never_come(Collective kind, int line) {
+  return std::string("lanes wait at ") + kind_names[static_cast<int>(kind)] + " of line " +
+         std::to_string(line) + " for lanes of their mask that never come";
+}
+
 std::string stuck() {
   if (scheduler.at_barrier > 0)
     return "divergent barrier: " + std::to_string(scheduler.at_barrier) +
            " threads wait at __syncthreads of line " + std::to_string(scheduler.barrier_line) +
            " and " + std::to_string(scheduler.ended) + " of the block's " +
            std::to_string(scheduler.count) + " have ended";
-  const Meeting& meeting = scheduler.meetings.front();
-  return std::string("lanes wait at ") + kind_names[static_cast<int>(meeting.kind)] + " of line " +
-         std::to_string(meeting.line) + " for lanes of their mask that never come";
+  for (const Warp& warp : scheduler.warps)
+    if (warp.arrived != 0) return never_come(warp.kind, warp.line);
+  return never_come(scheduler.meetings.front().kind, scheduler.meetings.front().line);
 }
 
 bool run_block() {
@@ -76,6 +91,7 @@ bool run_block() {
   s.ended = s.at_barrier = 0;
   s.meetings.clear();
   s.ready.clear();
+  for (Warp& warp : s.warps) warp.arrived = 0;
   for (int i = 0; i < s.count; ++i) {
     s.threads[i].ended = false;
     s.threads[i].fiber->start(&run_thread);
@@ -104,23 +120,57 @@ void check_source(unsigned mask, int source, int line) {
          ", which its mask leaves out");
 }
 
+namespace {
+
+void fail_apart(int line, int other) {
+  fail("lanes of a warp wait at different collectives, of lines " + std::to_string(other) +
+       " and " + std::to_string(line));
+  wait();  // the scheduler ends the launch
+}
+
+const uint64_t* meet_whole(Collective kind, int line, uint64_t value) {
+  Scheduler& s = scheduler;
+  Thread* self = s.current;
+  const int index = self->index / 32, own = self->index % 32;
+  Warp& warp = s.warps[index];
+  for (const Meeting& other : s.meetings)
+    if (other.warp == index) fail_apart(line, other.line);
+  if (warp.arrived != 0 && (warp.kind != kind || warp.line != line)) fail_apart(line, warp.line);
+  warp.kind = kind;
+  warp.line = line;
+  warp.values[own] = value;
+  warp.arrived |= 1u << own;
+  if (warp.arrived == 0xffffffffu) {
+    warp.arrived = 0;
+    std::memcpy(warp.met, warp.values, sizeof warp.met);
+    for (int i = 0; i < 32; ++i)
+      if (i != own) s.ready.push_back(index * 32 + i);
+  } else {
+    wait();
+  }
+  return warp.met;
+}
+
+}  // namespace
+
 const uint64_t* meet(unsigned mask, Collective kind, int line, uint64_t value) {
+  if (mask == 0xffffffffu) return meet_whole(kind, line, value);
   Scheduler& s = scheduler;
   Thread* self = s.current;
   const int warp = self->index / 32, own = lane();
-  if ((mask >> own & 1u) == 0)
+  if ((mask >> own & 1u) == 0) {
     fail("lane " + std::to_string(own) + " takes part in a collective of line " +
          std::to_string(line) + " whose mask leaves it out");
+    wait();
+  }
+  if (s.warps[warp].arrived != 0) fail_apart(line, s.warps[warp].line);
   Meeting* meeting = nullptr;
   for (Meeting& other : s.meetings) {
     if (other.warp != warp || (other.mask & mask) == 0) continue;
-    if (other.mask == mask && other.kind == kind && other.line == line)
-      meeting = &other;
-    else
-      fail("lanes of a warp wait at different collectives, of lines " + std::to_string(other.line) +
-           " and " + std::to_string(line));
+    if (other.mask != mask || other.kind != kind || other.line != line)
+      fail_apart(line, other.line);
+    meeting = &other;
   }
-  if (!s.fault.empty()) wait();  // the scheduler ends the launch
   if (meeting == nullptr) {
     s.meetings.push_back({warp, mask, 0, kind, line, {}});
     meeting = &s.meetings.back();
@@ -128,7 +178,7 @@ const uint64_t* meet(unsigned mask, Collective kind, int line, uint64_t value) {
   meeting->values[own] = value;
   meeting->arrived |= 1u << own;
   if (meeting->arrived == mask) {
-    for (int i = 0; i < 32 && warp * 32 + i < s.count; ++i) {
+    for (int i = 0; i < 32; ++i) {
       if ((mask >> i & 1u) == 0) continue;
       Thread& other = s.threads[warp * 32 + i];
       std::memcpy(other.met, meeting->values, sizeof other.met);
@@ -168,10 +218,12 @@ cudaError_t run(int64_t blocks, int threads, int64_t shared_bytes,
   s.count = threads;
   s.body = &thread;
   while (static_cast<int>(s.threads.size()) < threads) {
+    const int index = static_cast<int>(s.threads.size());
     s.threads.emplace_back();
-    s.threads.back().fiber = std::make_unique<Fiber>();
-    s.threads.back().index = static_cast<int>(s.threads.size()) - 1;
+    s.threads.back().fiber = std::make_unique<Fiber>(index);
+    s.threads.back().index = index;
   }
+  s.warps.resize((threads + 31) / 32);
   std::vector<unsigned> order(blocks);
   for (int64_t i = 0; i < blocks; ++i) order[i] = static_cast<unsigned>(i);
   for (int64_t i = blocks - 1; i > 0; --i) std::swap(order[i], order[s.random() % (i + 1)]);

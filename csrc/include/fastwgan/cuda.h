@@ -81,6 +81,7 @@ typedef struct fw_cuda_spectral_norm_totals {
   int64_t layers;
   int64_t tiles[2];    // of the half-steps that make v and u
   int64_t flat_tiles;  // of the division, and of the backward
+  int64_t vectors;     // numbers in all u and v
   int64_t scratch;     // bytes, aligned to 16
 } fw_cuda_spectral_norm_totals;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._cuda import DTYPES, place, scratch
 
 
@@ -12,7 +12,7 @@ def activate_(values: Tensor, bias: Tensor | None, slope: float) -> None:
     """The contract of `reference.activate_`, for contiguous half, single and double precision."""
     rows, columns = values.shape
     bias = None if bias is None else bias.contiguous()
-    _cuda_module.module().bias_activation_forward(
+    _gpu.cuda_module().bias_activation_forward(
         values.data_ptr(),
         0 if bias is None else bias.data_ptr(),
         rows,
@@ -27,7 +27,7 @@ def differentiate(
     cotangents: Tensor, outputs: Tensor, results: Tensor, slope: float, summed_rows: int | None
 ) -> Tensor | None:
     """The contract of `reference.differentiate`, for contiguous matrices as `activate_`."""
-    cuda = _cuda_module.module()
+    cuda = _gpu.cuda_module()
     rows, columns = cotangents.shape
     dtype = DTYPES[cotangents.dtype]
     sums = partial = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._cuda import DTYPES, packed, place, scratch
 from fastwgan.ops.gradient_penalty.reference import wide_dtype
 
@@ -24,7 +24,7 @@ def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     real, fake, alpha = packed(real), packed(fake), packed(alpha)
     interpolates = torch.empty_like(real)  # [batch, *sample]
     rows = real.size(0)
-    _cuda_module.module().gradient_penalty_interpolate(
+    _gpu.cuda_module().gradient_penalty_interpolate(
         real.data_ptr(),
         fake.data_ptr(),
         alpha.data_ptr(),
@@ -42,7 +42,7 @@ def norm_penalty(
     gradient: Tensor, kind: str, target: float, weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The contract of `reference.norm_penalty`, for half, single and double precision."""
-    cuda = _cuda_module.module()
+    cuda = _gpu.cuda_module()
     gradient = packed(gradient)  # [rows, size]
     rows, size = gradient.shape
     wide = wide_dtype(gradient.dtype)

@@ -8,7 +8,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._cuda import DTYPES, is_dense, place, uploaded_table
 from fastwgan.ops._pointers import pointers, table
 from fastwgan.ops.rmsprop._checks import check_lists
@@ -99,7 +99,7 @@ def _call(
     sizes = table(tensor.numel() for tensor in columns[0])
     addresses = [each.address if len(each.entries) else 0 for each in lists]
     uploaded = uploaded_table(addresses, sizes, first)
-    _cuda_module.module().rmsprop(
+    _gpu.cuda_module().rmsprop(
         *addresses,
         sizes.address,
         len(rows),

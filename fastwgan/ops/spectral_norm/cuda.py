@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._cuda import DTYPES, device_table, packed, place, scratch
 from fastwgan.ops._pointers import table
 from fastwgan.ops.spectral_norm.reference import vector_dtype
@@ -40,7 +40,7 @@ def forward(
     vectors = model.new_empty(length, dtype=wide)  # u and v of each layer
     memory = scratch(plan.scratch, model)
     quadruples, pointer_table = _pointers(matrices, u, v, normalised)
-    _cuda_module.module().spectral_norm_forward(
+    _gpu.cuda_module().spectral_norm_forward(
         quadruples.address,
         plan,
         DTYPES[model.dtype],
@@ -76,7 +76,7 @@ def backward(
     plan, uploaded = _planned(cotangents, dims)
     memory = scratch(plan.scratch, model)
     quadruples, pointer_table = _pointers(cotangents, outputs, gradients, gradients)
-    _cuda_module.module().spectral_norm_backward(
+    _gpu.cuda_module().spectral_norm_backward(
         quadruples.address,
         plan,
         DTYPES[dtype],
@@ -94,7 +94,7 @@ def backward(
 def _planned(weights: Sequence[Tensor], dims: Sequence[int]) -> tuple[Any, Tensor]:
     """The group's plan, and its copy in device memory."""
     extents = chain.from_iterable(map(_extents, weights, dims))
-    plan, plan_table = _plan(_cuda_module.module(), tuple(extents), DTYPES[weights[0].dtype])
+    plan, plan_table = _plan(_gpu.cuda_module(), tuple(extents), DTYPES[weights[0].dtype])
     return plan, device_table(plan_table, weights[0])
 
 
@@ -108,7 +108,7 @@ def _pointers(*lists: Sequence[Tensor]) -> tuple[Any, Tensor | None]:
     """Four addresses a layer, and their copy in device memory where they are too many by value."""
     addresses = [t.data_ptr() for layer in zip(*lists, strict=True) for t in layer]
     quadruples = table(addresses)
-    if len(lists[0]) <= _cuda_module.module().SPECTRAL_NORM_BY_VALUE:
+    if len(lists[0]) <= _gpu.cuda_module().SPECTRAL_NORM_BY_VALUE:
         return quadruples, None
     return quadruples, device_table(quadruples.entries.tobytes(), lists[0][0])
 

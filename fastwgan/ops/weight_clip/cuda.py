@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastwgan import _cuda_module
+from fastwgan import _gpu
 from fastwgan.ops._cuda import DTYPES, is_dense, packed, place, uploaded_table
 from fastwgan.ops._pointers import pointers, table
 
@@ -33,7 +33,7 @@ def _clip_group(tensors: list[Tensor], bound: float) -> None:
 def _call(tensors: list[Tensor], bound: float) -> None:
     addresses, sizes = pointers(tensors), table(map(Tensor.numel, tensors))
     uploaded = uploaded_table([addresses.address], sizes, tensors[0])
-    _cuda_module.module().weight_clip(
+    _gpu.cuda_module().weight_clip(
         addresses.address,
         sizes.address,
         len(tensors),
