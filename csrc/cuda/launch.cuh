@@ -71,8 +71,10 @@ int launch(void (*kernel)(Parameters...), int64_t blocks, int64_t shared_bytes,
   return status_of(
       cuda_emulator::run(blocks, block_threads, shared_bytes, [&] { kernel(arguments...); }));
 #else
+  // clang-format off
   kernel<<<static_cast<unsigned>(blocks), block_threads, static_cast<size_t>(shared_bytes),
-           static_cast<cudaStream_t>(stream)> > >(arguments...);
+           static_cast<cudaStream_t>(stream)>>>(arguments...);
+  // clang-format on
   return status_of(cudaGetLastError());
 #endif
 }

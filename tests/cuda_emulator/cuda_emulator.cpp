@@ -133,8 +133,6 @@ const uint64_t* meet_whole(Collective kind, int line, uint64_t value) {
   Thread* self = s.current;
   const int index = self->index / 32, own = self->index % 32;
   Warp& warp = s.warps[index];
-  for (const Meeting& other : s.meetings)
-    if (other.warp == index) fail_apart(line, other.line);
   if (warp.arrived != 0 && (warp.kind != kind || warp.line != line)) fail_apart(line, warp.line);
   warp.kind = kind;
   warp.line = line;
@@ -163,12 +161,10 @@ const uint64_t* meet(unsigned mask, Collective kind, int line, uint64_t value) {
          std::to_string(line) + " whose mask leaves it out");
     wait();
   }
-  if (s.warps[warp].arrived != 0) fail_apart(line, s.warps[warp].line);
   Meeting* meeting = nullptr;
   for (Meeting& other : s.meetings) {
-    if (other.warp != warp || (other.mask & mask) == 0) continue;
-    if (other.mask != mask || other.kind != kind || other.line != line)
-      fail_apart(line, other.line);
+    if (other.warp != warp || other.mask != mask) continue;
+    if (other.kind != kind || other.line != line) fail_apart(line, other.line);
     meeting = &other;
   }
   if (meeting == nullptr) {

@@ -95,10 +95,10 @@ def _module() -> Any:
     return module
 
 
-def build(name: str, sources: Sequence[Path], flags: Sequence[str]) -> Path:
-    """A shared library of the sources, in build/cuda_emulator."""
+def build(name: str, sources: Sequence[Path], flags: Sequence[str], *, program: bool = False) -> Path:
+    """A shared library, or a program, of the sources, in build/cuda_emulator."""
     folder = ROOT / "build/cuda_emulator"
-    library = folder / f"{name}-{_fingerprint(sources, flags)}.so"
+    library = folder / f"{name}-{_fingerprint(sources, flags)}{'' if program else '.so'}"
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def build(name: str, sources: Sequence[Path], flags: Sequence[str]) -> Path:
             ]
             list(pool.map(_compile, commands))
         linked = Path(scratch) / library.name
-        _compile(["-shared", *flags, *map(str, objects), "-o", str(linked)])
+        _compile([*([] if program else ["-shared"]), *flags, *map(str, objects), "-o", str(linked)])
         linked.replace(library)  # at once, so that another process never sees half of it
     return library
 
