@@ -18,7 +18,7 @@ from setuptools import setup
 from setuptools.errors import CompileError, LinkError
 
 sys.path.insert(0, "csrc/cuda")
-import nvcc  # noqa: E402
+import nvcc
 
 CUDA_SOURCES = sorted(str(path) for path in Path("csrc/cuda").glob("*.cu"))
 CUDA_HEADERS = sorted(str(path) for path in Path("csrc/cuda").glob("*.cuh"))
@@ -55,11 +55,11 @@ class BuildExtensions(build_ext):
         wanted = nvcc.wanted()
         try:
             if wanted == "0":
-                raise nvcc.NoCuda("FASTWGAN_CUDA was 0 at the build")
+                raise nvcc.NoCudaError("FASTWGAN_CUDA was 0 at the build")
             compiler = nvcc.Nvcc()
             cuda.library_dirs += compiler.library_folders()
             cuda.extra_objects += compiler.compile(CUDA_SOURCES, Path(self.build_temp) / "cuda")
-        except nvcc.NoCuda as reason:
+        except nvcc.NoCudaError as reason:
             if wanted == "1":
                 raise SystemExit(f"FASTWGAN_CUDA was 1, but {reason}") from reason
             print(f"fastwgan: built without CUDA: {reason}")

@@ -38,7 +38,9 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("there is no GPU: nothing was timed")
         return 1
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; copy {_copy_rate():.0f} GB/s")
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}; copy {_copy_rate():.0f} GB/s"
+    )
     names = [name for name in backends.GPU_NAMES if backends.why_unavailable(name) is None]
     wrong = 0
     for job, own, eager, moved in _jobs():
@@ -48,9 +50,7 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _race(
-    name: str, own: Callable[[], Tensor], eager: Callable[[], Tensor], moved: int
-) -> bool:
+def _race(name: str, own: Callable[[], Tensor], eager: Callable[[], Tensor], moved: int) -> bool:
     expected, found = eager().double(), own().double()
     error = ((found - expected).norm() / expected.norm()).item()
     if not error < 1e-4:
@@ -62,7 +62,8 @@ def _race(
         times["eager"].append(_microseconds(eager))
     mine, theirs = (statistics.median(times[key]) for key in ("own", "eager"))
     rate = moved / mine / 1e3
-    print(f"{name:<36} {mine:9.1f} µs   eager {theirs:9.1f} µs   {theirs / mine:5.2f} x   {rate:6.0f} GB/s")
+    own_time = f"{mine:9.1f} µs   eager {theirs:9.1f} µs   {theirs / mine:5.2f} x"
+    print(f"{name:<36} {own_time}   {rate:6.0f} GB/s")
     return False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +29,7 @@ DTYPES = {"float": "f32", "double": "f64", "__nv_bfloat16": "bf16", "__half": "f
 
 
 class Device(NamedTuple):
-    """What limits the blocks of a multiprocessor (CUDA C++ programming guide, compute capability)."""
+    """What limits a multiprocessor's blocks (CUDA C++ programming guide, compute capabilities)."""
 
     warps: int
     blocks: int
@@ -117,7 +118,8 @@ def _widths(ptx: str) -> Iterator[tuple[str, int]]:
     for entry in re.split(r"(?=\.visible \.entry|\.entry )", ptx)[1:]:
         name = re.search(r"\.entry (\w+)", entry)
         assert name is not None
-        widths = [int(v[1:] or 1) * int(bits) // 8 if v else int(bits) // 8 for v, bits in access.findall(entry)]
+        found = access.findall(entry)
+        widths = [int(vector[1:] or 1) * int(bits) // 8 for vector, bits in found]
         yield name.group(1), max(widths, default=0)
 
 
@@ -150,30 +152,36 @@ def page(kernels: Sequence[Kernel], measured: Sequence[Measured]) -> str:
         "",
         "# The CUDA kernels, as far as they are known without one",
         "",
-        "Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on an emulator",
-        "(`tests/cuda_emulator`) that counts launches; registers, spills and shared memory are what",
-        "ptxas reports; occupancy is what these allow of a multiprocessor's warps, 256 threads a",
-        "block; the widest access to global memory is read from the PTX. `scripts/gpu_check.sh` runs",
-        "everything on a machine that has a GPU.",
-        "",
+        *_paragraph(
+            """Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on
+            an emulator (`tests/cuda_emulator`) that counts launches; registers, spills and shared
+            memory are what ptxas reports; occupancy is what these allow of a multiprocessor's warps, 256
+            threads a block; the widest access to global memory is read from the PTX.
+            `scripts/gpu_check.sh` runs everything on a machine that has a GPU."""
+        ),
         *_jobs_section(measured),
         *_kernels_section(kernels),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _paragraph(text: str) -> list[str]:
+    return [*textwrap.wrap(" ".join(text.split()), 100), ""]
+
+
 def _jobs_section(measured: Sequence[Measured]) -> list[str]:
     bounds = " | ".join(f"{name} bound" for name in BANDWIDTHS)
+    rates = ", ".join(f"{name} {rate} GB/s" for name, rate in BANDWIDTHS.items())
     lines = [
         "## Launches, bytes and bounds",
         "",
-        "Launches are counted on a call whose plan is known already. Eager's are the operations that",
-        "PyTorch dispatches for the same job, views aside. Bytes are of numbers read and written in",
-        "the operation's tensors, float32: the least that the job needs, and what the kernels ask",
-        "for, which caches may serve. A bound is the least bytes over the memory bandwidth of the",
-        f"data sheet ({', '.join(f'{name} {rate} GB/s' for name, rate in BANDWIDTHS.items())}): no",
-        "measurement, and no kernel reaches it.",
-        "",
+        *_paragraph(
+            f"""Launches are counted on a call whose plan is known already. Eager's are the
+            operations that PyTorch dispatches for the same job, views aside. Bytes are of numbers
+            read and written in the operation's tensors, float32: the least that the job needs, and what the
+            kernels ask for, which caches may serve. A bound is the least bytes over the memory
+            bandwidth of the data sheet ({rates}): no measurement, and no kernel reaches it."""
+        ),
         f"| job | launches | eager's operations | least MB | asked for | {bounds} |",
         f"|---|---|---|---|---|{'---|' * len(BANDWIDTHS)}",
     ]
@@ -191,11 +199,12 @@ def _kernels_section(kernels: Sequence[Kernel]) -> list[str]:
     lines = [
         "## Kernels",
         "",
-        "Registers / occupancy for each architecture; spills, shared memory and the widest access are",
-        "the largest, largest and smallest of them. A kernel's name is followed by its dtype, by how",
-        "many elements an access moves where a kernel has a form for aligned and one for any memory,",
-        "and by its switches (RMSprop: momentum, centered).",
-        "",
+        *_paragraph(
+            """Registers / occupancy for each architecture; spills, shared memory and the widest
+            access are the largest, largest and smallest of them. A kernel's name is followed by its
+            dtype, by how many elements an access moves where a kernel has a form for aligned and
+            one for any memory, and by its switches (RMSprop: momentum, centered)."""
+        ),
         f"| kernel | {heads} | spills | shared bytes | widest access |",
         f"|---|{'---|' * len(ARCHITECTURES)}---|---|---|",
     ]

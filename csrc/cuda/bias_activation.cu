@@ -73,7 +73,7 @@ __device__ void sum_over_rows(C (&sums)[N], int width, C* shared) {
 }
 
 template <class T, int N>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, 4)
     differentiate_kernel(Matrices<T> m, Tiling tiling, Wide<T> slope, Wide<T>* partial) {
   using C = Wide<T>;
   __shared__ C shared[block_threads * N];

@@ -50,9 +50,11 @@ py::object multi_tensor_table(const std::vector<Address>& lists, Address sizes, 
 }
 
 void bind_memory(py::module_& m) {
-  m.def("driver_version", &fw_cuda_driver_version, "1000 * major + 10 * minor; 0 for no driver.");
-  m.def("runtime_version", &fw_cuda_runtime_version);
-  m.def("device_count", &fw_cuda_device_count);
+  m.def(
+      "driver_version", [] { return fw_cuda_driver_version(); },
+      "1000 * major + 10 * minor; 0 for no driver.");
+  m.def("runtime_version", [] { return fw_cuda_runtime_version(); });
+  m.def("device_count", [] { return fw_cuda_device_count(); });
   m.def(
       "upload",
       [](const py::bytes& from, Address to, int device, Address stream) {
@@ -62,8 +64,12 @@ void bind_memory(py::module_& m) {
               "upload");
       },
       py::arg("table"), py::arg("to"), py::arg("device"), py::arg("stream"));
-  m.def("multi_tensor_table", &multi_tensor_table, py::arg("lists"), py::arg("sizes"),
-        py::arg("count"));
+  m.def(
+      "multi_tensor_table",
+      [](const std::vector<Address>& lists, Address sizes, int64_t count) {
+        return multi_tensor_table(lists, sizes, count);
+      },
+      py::arg("lists"), py::arg("sizes"), py::arg("count"));
 }
 
 void bind_elementwise(py::module_& m) {
@@ -110,8 +116,10 @@ void bind_gradient_penalty(py::module_& m) {
       py::arg("real"), py::arg("fake"), py::arg("alpha"), py::arg("interpolates"), py::arg("rows"),
       py::arg("size"), py::arg("groups"), py::arg("dtype"), py::arg("device"), py::arg("stream"),
       ReleaseGil());
-  m.def("gradient_penalty_scratch", &fw_cuda_gradient_penalty_scratch, py::arg("rows"),
-        py::arg("size"));
+  m.def(
+      "gradient_penalty_scratch",
+      [](int64_t rows, int64_t size) { return fw_cuda_gradient_penalty_scratch(rows, size); },
+      py::arg("rows"), py::arg("size"));
   m.def(
       "gradient_penalty_norm",
       [](Address gradient, int64_t rows, int64_t size, int dtype, int kind, double target,
@@ -138,8 +146,12 @@ void bind_bias_activation(py::module_& m) {
       },
       py::arg("values"), py::arg("bias"), py::arg("rows"), py::arg("columns"), py::arg("dtype"),
       py::arg("slope"), py::arg("device"), py::arg("stream"), ReleaseGil());
-  m.def("bias_activation_scratch", &fw_cuda_bias_activation_scratch, py::arg("rows"),
-        py::arg("columns"), py::arg("dtype"));
+  m.def(
+      "bias_activation_scratch",
+      [](int64_t rows, int64_t columns, int dtype) {
+        return fw_cuda_bias_activation_scratch(rows, columns, dtype);
+      },
+      py::arg("rows"), py::arg("columns"), py::arg("dtype"));
   m.def(
       "bias_activation_backward",
       [](Address cotangents, Address outputs, Address results, int64_t rows, int64_t columns,

@@ -15,7 +15,7 @@ OLDEST = (12, 0)
 FLAGS = ("-std=c++17", "-O3", "-lineinfo", "-Xcompiler=-fPIC,-fvisibility=hidden", "-Icsrc/include")
 
 
-class NoCuda(Exception):
+class NoCudaError(Exception):
     """Why the kernels cannot be built here, in one clause."""
 
 
@@ -31,22 +31,22 @@ class Nvcc:
     """The compiler, its version, and what it is asked to compile for.
 
     Raises:
-        NoCuda: there is none, or it is too old.
+        NoCudaError: there is none, or it is too old.
     """
 
     def __init__(self) -> None:
         if sys.platform != "linux":
-            raise NoCuda("CUDA kernels are built on Linux alone")
+            raise NoCudaError("CUDA kernels are built on Linux alone")
         home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
         found = shutil.which("nvcc", path=str(Path(home) / "bin")) if home else None
         found = found or shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
         if found is None:
-            raise NoCuda("nvcc was not found in CUDA_HOME, PATH or /usr/local/cuda")
+            raise NoCudaError("nvcc was not found in CUDA_HOME, PATH or /usr/local/cuda")
         self.path = found
         release = re.search(r"release (\d+)\.(\d+)", self._said("--version"))
         if release is None or (version := tuple(map(int, release.groups()))) < OLDEST:
             what = release.group(1) if release else "of an unknown version"
-            raise NoCuda(f"nvcc is {what}; it must be {OLDEST[0]} or newer")
+            raise NoCudaError(f"nvcc is {what}; it must be {OLDEST[0]} or newer")
         self.version = version
 
     def architectures(self) -> list[str]:
@@ -82,18 +82,21 @@ class Nvcc:
         """Objects of the sources, as many at a time as there are cores.
 
         Raises:
-            NoCuda: the compiler failed; its own words have been printed.
+            NoCudaError: the compiler failed; its own words have been printed.
         """
         folder.mkdir(parents=True, exist_ok=True)
         targets = [str(folder / f"{Path(source).stem}.o") for source in sources]
         flags = self.flags()
-        log, described = folder / "command.txt", " ".join([self.path, *map(str, self.version), *flags])
+        log, described = (
+            folder / "command.txt",
+            " ".join([self.path, *map(str, self.version), *flags]),
+        )
         known = log.exists() and log.read_text() == described
         headers = [*Path("csrc/cuda").glob("*.cuh"), *Path("csrc/include").rglob("*.h")]
         newest = max(path.stat().st_mtime for path in headers)
         stale = [
             (source, target)
-            for source, target in zip(sources, targets)
+            for source, target in zip(sources, targets, strict=True)
             if not known or not _is_newer(target, max(newest, Path(source).stat().st_mtime))
         ]
         log.unlink(missing_ok=True)
@@ -108,7 +111,7 @@ class Nvcc:
         if done.returncode != 0:
             print(done.stdout + done.stderr, file=sys.stderr)
             words = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-            raise NoCuda(f"nvcc failed on {source}: {words[-1]}")
+            raise NoCudaError(f"nvcc failed on {source}: {words[-1]}")
 
     def library_folders(self) -> list[str]:
         """Where its static runtime lies. nvcc may be a script elsewhere: it says itself."""
@@ -118,7 +121,7 @@ class Nvcc:
         folders = [root / "lib64", root / "lib", *sorted(root.glob("targets/*/lib"))]
         found = [str(folder) for folder in folders if (folder / "libcudart_static.a").exists()]
         if not found:
-            raise NoCuda("libcudart_static.a was not found beside nvcc")
+            raise NoCudaError("libcudart_static.a was not found beside nvcc")
         return found
 
     def _said(self, *arguments: str) -> str:

@@ -156,7 +156,7 @@ struct HalfStep {
 };
 
 template <class T>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, 2)
     half_step_kernel(const __grid_constant__ Pointers pointers, Group group, HalfStep<T> step) {
   using C = Wide<T>;
   constexpr int lanes = lanes_of<T>;

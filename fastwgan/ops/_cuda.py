@@ -57,9 +57,7 @@ def device_table(table: bytes, like: Tensor) -> Tensor:
 
 def uploaded_table(addresses: Sequence[int], sizes: Table, like: Tensor) -> Tensor | None:
     """What a call on so many tensors reads its pointers from; None where they travel by value."""
-    table = _gpu.cuda_module().multi_tensor_table(
-        addresses, sizes.address, len(sizes.entries)
-    )
+    table = _gpu.cuda_module().multi_tensor_table(addresses, sizes.address, len(sizes.entries))
     return None if table is None else device_table(table, like)
 
 

@@ -82,12 +82,7 @@ def load() -> Any:
 
 @cache
 def _module() -> Any:
-    # pybind11's headers come with torch; what the module is built with by setup.py is pybind11's
-    # own package, which a test environment need not have.
-    system = [sysconfig.get_path("include"), str(Path(torch.__file__).parent / "include")]
-    flags = [*FLAGS, *sanitizer_flags(), *(f"-isystem{folder}" for folder in system)]
-    library = build(NAME, [*KERNELS, BINDINGS, EMULATOR], flags)
-    spec = importlib.util.spec_from_file_location(NAME, library)
+    spec = importlib.util.spec_from_file_location(NAME, library())
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -95,12 +90,23 @@ def _module() -> Any:
     return module
 
 
-def build(name: str, sources: Sequence[Path], flags: Sequence[str], *, program: bool = False) -> Path:
+def library() -> Path:
+    """The emulated module's file."""
+    # pybind11's headers come with torch; what the module is built with by setup.py is pybind11's
+    # own package, which a test environment need not have.
+    system = [sysconfig.get_path("include"), str(Path(torch.__file__).parent / "include")]
+    flags = [*FLAGS, *sanitizer_flags(), *(f"-isystem{folder}" for folder in system)]
+    return build(NAME, [*KERNELS, BINDINGS, EMULATOR], flags)
+
+
+def build(
+    name: str, sources: Sequence[Path], flags: Sequence[str], *, program: bool = False
+) -> Path:
     """A shared library, or a program, of the sources, in build/cuda_emulator."""
     folder = ROOT / "build/cuda_emulator"
-    library = folder / f"{name}-{_fingerprint(sources, flags)}{'' if program else '.so'}"
-    if library.exists():
-        return library
+    result = folder / f"{name}-{_fingerprint(sources, flags)}{'' if program else '.so'}"
+    if result.exists():
+        return result
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         objects = [Path(scratch) / f"{source.stem}.o" for source in sources]
@@ -110,10 +116,10 @@ def build(name: str, sources: Sequence[Path], flags: Sequence[str], *, program: 
                 for source, target in zip(sources, objects, strict=True)
             ]
             list(pool.map(_compile, commands))
-        linked = Path(scratch) / library.name
+        linked = Path(scratch) / result.name
         _compile([*([] if program else ["-shared"]), *flags, *map(str, objects), "-o", str(linked)])
-        linked.replace(library)  # at once, so that another process never sees half of it
-    return library
+        linked.replace(result)  # at once, so that another process never sees half of it
+    return result
 
 
 class Counters:

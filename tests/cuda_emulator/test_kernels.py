@@ -1,4 +1,4 @@
-"""What the tests of the operations do not ask of the CUDA backend: launches, waits, tables, orders."""
+"""What the operations' tests do not ask of the CUDA backend: launches, waits, tables, orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job an operation, on tensors of any device: (inputs, function of inputs that returns results).
+"""One job an operation, on tensors of any device: its inputs, and what makes results of them.
 
 Inputs are made on the CPU, so that two devices can be given the same.
 """
@@ -72,7 +72,11 @@ def _norms(inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _matrix(dtype: torch.dtype) -> list[Tensor]:
-    return [torch.randn(3000, 68).to(dtype), torch.randn(68).to(dtype), torch.randn(3000, 68).to(dtype)]
+    return [
+        torch.randn(3000, 68).to(dtype),
+        torch.randn(68).to(dtype),
+        torch.randn(3000, 68).to(dtype),
+    ]
 
 
 def _activation(inputs: list[Tensor]) -> list[Tensor]:

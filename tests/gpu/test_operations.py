@@ -9,8 +9,8 @@ from torch import Tensor
 from fastwgan import backends
 from fastwgan.ops.weight_clip import clip_
 from tests.compare import relative_error
-from tests.guarded import assert_same_bits
 from tests.gpu.jobs import JOBS
+from tests.guarded import assert_same_bits
 
 pytestmark = pytest.mark.gpu
 

@@ -70,9 +70,9 @@ def _step_group(
     with torch.no_grad():
         for row, copy in zip(rows, copies, strict=True):
             for index, (tensor, own) in enumerate(zip(row, copy, strict=True)):
-                if tensor is not None and own is not None and own is not tensor:
-                    if index != _GRADIENT:  # which is read only
-                        tensor.copy_(own)
+                read_only = own is tensor or index == _GRADIENT
+                if tensor is not None and own is not None and not read_only:
+                    tensor.copy_(own)
 
 
 def _alike(row: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
@@ -84,7 +84,9 @@ def _alike(row: Sequence[Tensor | None], dtype: torch.dtype) -> list[Tensor | No
     return [
         None
         if tensor is None
-        else tensor.detach().to(dtype, memory_format=torch.contiguous_format, copy=True).resolve_neg()
+        else tensor.detach()
+        .to(dtype, memory_format=torch.contiguous_format, copy=True)
+        .resolve_neg()
         for tensor in row
     ]
 
