@@ -153,10 +153,10 @@ def page(kernels: Sequence[Kernel], measured: Sequence[Measured]) -> str:
         "# The CUDA kernels, as far as they are known without one",
         "",
         *_paragraph(
-            """Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on
-            an emulator (`tests/cuda_emulator`) that counts launches; registers, spills and shared
-            memory are what ptxas reports; occupancy is what these allow of a multiprocessor's warps, 256
-            threads a block; the widest access to global memory is read from the PTX.
+            """Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on an
+            emulator (`tests/cuda_emulator`) that counts launches; registers, spills and shared
+            memory are what ptxas reports; occupancy is what these allow of a multiprocessor's
+            warps, 256 threads a block; the widest access to global memory is read from the PTX.
             `scripts/gpu_check.sh` runs everything on a machine that has a GPU."""
         ),
         *_jobs_section(measured),
@@ -177,10 +177,11 @@ def _jobs_section(measured: Sequence[Measured]) -> list[str]:
         "",
         *_paragraph(
             f"""Launches are counted on a call whose plan is known already. Eager's are the
-            operations that PyTorch dispatches for the same job, views aside. Bytes are of numbers
-            read and written in the operation's tensors, float32: the least that the job needs, and what the
-            kernels ask for, which caches may serve. A bound is the least bytes over the memory
-            bandwidth of the data sheet ({rates}): no measurement, and no kernel reaches it."""
+            operations that PyTorch dispatches for the same job, views aside. Bytes are of
+            numbers read and written in the operation's tensors, float32: the least that the job
+            needs, and what the kernels ask for, which caches may serve. A bound is the least
+            bytes over the memory bandwidth of the data sheet ({rates}): no measurement, and no
+            kernel reaches it."""
         ),
         f"| job | launches | eager's operations | least MB | asked for | {bounds} |",
         f"|---|---|---|---|---|{'---|' * len(BANDWIDTHS)}",
@@ -201,9 +202,9 @@ def _kernels_section(kernels: Sequence[Kernel]) -> list[str]:
         "",
         *_paragraph(
             """Registers / occupancy for each architecture; spills, shared memory and the widest
-            access are the largest, largest and smallest of them. A kernel's name is followed by its
-            dtype, by how many elements an access moves where a kernel has a form for aligned and
-            one for any memory, and by its switches (RMSprop: momentum, centered)."""
+            access are the largest, largest and smallest of them. A kernel's name is followed by
+            its dtype, by how many elements an access moves where a kernel has a form for
+            aligned and one for any memory, and by its switches (RMSprop: momentum, centered)."""
         ),
         f"| kernel | {heads} | spills | shared bytes | widest access |",
         f"|---|{'---|' * len(ARCHITECTURES)}---|---|---|",
