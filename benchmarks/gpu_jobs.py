@@ -193,22 +193,41 @@ def _eager_clip() -> None:
         weight.clamp_(-0.01, 0.01)
 
 
-# Least and asked, in elements: the kernels read what lies between the launches again.
-_PARTIAL = 4 * _VECTORS  # sums of a group of this size are cut into at most 4 splits
+def _read_again(backward: bool) -> int:
+    """Elements that the tiles of the SNGAN critic read beside the weights (spectral_plan.cu).
+
+    Forward, each tile of W v takes the norm of W^T u from its splits, then the vector itself, and
+    each of W^T u reads its part of u; backward, each tile reads its part of v and the group's dots.
+    """
+    total = 0
+    for rows, *rest in SNGAN:
+        columns = prod(rest)
+        per_split = max(-(-rows // 64) * 8, 128)
+        splits = -(-rows // per_split)
+        row_tiles = -(-rows // (8 if rows < 512 else 16))
+        strips = -(-columns // 128)
+        tiles = -(-rows * columns // 4096)
+        if backward:
+            total += tiles * (min(columns, 4096) + 2 * tiles)  # a dot is a double
+        else:
+            total += splits * columns + row_tiles * 2 * splits * columns + strips * rows
+    return total
+
+
 JOBS = (
     Job(
         "spectral norm forward, 8-layer SNGAN critic",
         _spectral_forward,
         _eager_spectral_forward,
         FLOAT * (4 * _SIZE + 3 * _VECTORS),
-        FLOAT * (4 * _SIZE + 3 * _VECTORS + 2 * _PARTIAL),
+        FLOAT * (4 * _SIZE + 3 * _VECTORS + _read_again(backward=False)),
     ),
     Job(
         "spectral norm backward, the same",
         _spectral_backward,
         _eager_spectral_backward,
         FLOAT * (4 * _SIZE + _VECTORS),
-        FLOAT * (4 * _SIZE + _VECTORS),
+        FLOAT * (4 * _SIZE + _read_again(backward=True)),
     ),
     Job(
         f"interpolation, {BATCH} × {IMAGE}",
