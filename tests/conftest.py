@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests import triton_interpreter
 
         triton_interpreter.prepare()
+        settings.register_profile("interpreted", settings.get_profile("suite"), max_examples=4)
+        settings.load_profile("interpreted")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 

@@ -2,9 +2,9 @@
 
 Four changes: it turns float32 into bfloat16 by cutting off, where every GPU rounds to the nearest,
 and mistakes subnormal numbers; it cannot read the bound of a loop with a numpy that makes no number
-of an array of one element, nor spread the outcome of a comparison over a block, which it takes for a
-number; and it prepares triton.language anew for every call of a device
-function, which is half of its time.
+of an array of one element; it takes the outcome of a comparison for a number when it spreads it
+over a block; and it prepares triton.language anew for every call of a device function, which is
+half of its time.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def columns_kernel(
     WIDE: tl.constexpr,
     GIVEN: tl.constexpr,
 ):
-    """One part, of PART_ROWS rows, of Wᵀu on one strip of columns; u given, or W v over its norm."""
+    """One part, of PART_ROWS rows, of Wᵀu on a strip of columns; u given, or W v over its norm."""
     program = tl.load(programs + tl.program_id(0))
     layer = layers + (program >> 32) * FIELDS
     rows, columns, inner = (

@@ -71,8 +71,10 @@ class Plan:
             column_squares = self.sums
             row_squares = column_squares + -(-columns // VECTOR)
             self.sums = row_squares + -(-rows // BAND)
-            own = (rows, columns, inner, part_rows, parts, self.vectors, part_sums)
-            own += (column_products, row_products, column_squares, row_squares, dots)
+            own = (
+                *(rows, columns, inner, part_rows, parts, self.vectors, part_sums),
+                *(column_products, row_products, column_squares, row_squares, dots),
+            )
             self.layers.append(own)
             self.vectors += rows + columns
             dots += -(-rows * columns // DOTTED)
