@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := pyproject.toml setup.py constraints.txt \
-  $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.md' \))
+  $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.md' \))
 
-.PHONY: train test lint bench readme-table sanitize clean
+.PHONY: train test lint bench readme-table sanitize sanitize-cuda clean
 
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
@@ -18,7 +18,8 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'tests/*.cpp')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh' \
+	  'tests/*.cpp' 'tests/*.h' 'tests/*.cu')
 
 bench: $(VENV)/.test
 	@mkdir -p .benchmarks
@@ -29,6 +30,9 @@ readme-table: bench
 
 sanitize: $(VENV)/.test
 	PYTHON=$(abspath $(BIN)/python) bash scripts/sanitize.sh
+
+sanitize-cuda: $(VENV)/.test
+	PYTHON=$(abspath $(BIN)/python) bash scripts/sanitize_cuda.sh
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 import fastwgan
 import fastwgan._cpu as _cpu
-from fastwgan import backends
+from fastwgan import _gpu, backends
 from fastwgan.ops import bias_activation, gradient_penalty, rmsprop, spectral_norm, weight_clip
 
 _GREEN, _RED, _END = "\033[32m", "\033[31m", "\033[0m"
@@ -29,6 +30,10 @@ def main() -> int:
     failures = 0
     print("\nself-test against the reference")
     for name, error in _self_tests():
+        if isinstance(error, Exception):
+            failures += 1
+            print(f"  {name:<44} RAISED {type(error).__name__}: {error}")
+            continue
         passed = error <= _TOLERANCE  # False for NaN
         failures += not passed
         word = "ok" if passed else "WRONG"
@@ -56,7 +61,16 @@ def _print_backends() -> None:
         print(f"  {name:<10} {'available' if reason is None else f'not available: {reason}'}")
     forced = backends.forced()
     print(f"  {'choice':<10} {'automatic' if forced is None else f'{forced}, forced'}")
+    if forced is None:
+        print(f"  {'':<10} tensors in CPU memory: cpu; on a GPU: {_choice_on_gpu()}")
     print(f"  {'cpu runs':<10} {backends.instruction_set()}, of {backends.instruction_sets()}")
+
+
+def _choice_on_gpu() -> str:
+    """The backend that the automatic choice takes for tensors on a GPU, were there any."""
+    usable = [name for name in backends.GPU_NAMES if backends.why_unavailable(name) is None]
+    usable = [name for name in usable if _device_of(name).type != "cpu"]
+    return usable[0] if usable else "reference, with a warning"
 
 
 def openmp_runtime() -> str:
@@ -70,34 +84,56 @@ def openmp_runtime() -> str:
     return ", ".join(libraries) or "none loaded"
 
 
-def _self_tests() -> Iterator[tuple[str, float]]:
-    """(name, largest error relative to the largest entry) of every operation and backend."""
-    cases: dict[str, Callable[[], list[Tensor]]] = {
+Case = Callable[[torch.device], list[Tensor]]
+
+
+def _self_tests() -> Iterator[tuple[str, float | Exception]]:
+    """(name, largest error relative to the largest entry) of every operation and backend.
+
+    A backend that raises, as Triton does without a C compiler, hands its exception instead.
+    """
+    cases: dict[str, Case] = {
         "spectral_norm": _spectral_norm,
         "gradient_penalty": _gradient_penalty,
         "weight_clip": _weight_clip,
         "rmsprop": _rmsprop,
         "bias_activation": _bias_activation,
     }
-    sets = {"cpu": backends.instruction_sets()}
+    cpu = torch.device("cpu")
     for backend in backends.available():
         if backend == "reference":
             continue
-        for instruction_set in sets[backend]:
+        device = _device_of(backend)
+        sets = backends.instruction_sets() if backend == "cpu" else [str(device)]
+        for where in sets:
             for op, case in cases.items():
                 with backends.use_backend("reference"):
-                    expected = case()
-                with (
-                    backends.use_backend(backend),
-                    backends.use_instruction_set(instruction_set),
-                ):
-                    actual = case()
-                yield f"{op} on {backend} ({instruction_set})", _error(actual, expected)
+                    expected = case(cpu)
+                with ExitStack() as stack:
+                    stack.enter_context(backends.use_backend(backend))
+                    if backend == "cpu":
+                        stack.enter_context(backends.use_instruction_set(where))
+                    yield f"{op} on {backend} ({where})", _outcome(case, device, expected)
+
+
+def _outcome(case: Case, device: torch.device, expected: list[Tensor]) -> float | Exception:
+    try:
+        return _error(case(device), expected)
+    except Exception as error:  # reported, and counted as a failure
+        return error
+
+
+def _device_of(backend: str) -> torch.device:
+    """Where a backend's tensors are."""
+    if backend == "cpu" or "cpu" in _gpu.device_types(backend):
+        return torch.device("cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "xpu")
 
 
 def _error(actual: list[Tensor], expected: list[Tensor]) -> float:
     errors = [
-        ((a - e).abs().max() / e.abs().max()).item() for a, e in zip(actual, expected, strict=True)
+        ((a.cpu() - e).abs().max() / e.abs().max()).item()
+        for a, e in zip(actual, expected, strict=True)
     ]
     return max(errors) if all(error == error for error in errors) else float("nan")
 
@@ -106,11 +142,11 @@ def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def _spectral_norm() -> list[Tensor]:
+def _spectral_norm(device: torch.device) -> list[Tensor]:
     g = _generator()
-    weights = [torch.randn(shape, generator=g) for shape in ((96, 33), (31, 5, 3, 3))]
-    u = [torch.randn(weight.shape[0], generator=g) for weight in weights]
-    v = [torch.randn(weight[0].numel(), generator=g) for weight in weights]
+    weights = [torch.randn(shape, generator=g).to(device) for shape in ((96, 33), (31, 5, 3, 3))]
+    u = [torch.randn(weight.shape[0], generator=g).to(device) for weight in weights]
+    v = [torch.randn(weight[0].numel(), generator=g).to(device) for weight in weights]
     for weight in weights:
         weight.requires_grad_()
     normalised, sigma = spectral_norm.spectral_norm(
@@ -121,35 +157,35 @@ def _spectral_norm() -> list[Tensor]:
     return [*(n.detach() for n in normalised), sigma.detach(), *u, *v, *gradients]
 
 
-def _gradient_penalty() -> list[Tensor]:
+def _gradient_penalty(device: torch.device) -> list[Tensor]:
     g = _generator()
-    real, fake = torch.randn(2, 9, 77, generator=g)
-    alpha = torch.rand(9, generator=g)
+    real, fake = torch.randn(2, 9, 77, generator=g).to(device)
+    alpha = torch.rand(9, generator=g).to(device)
     points = gradient_penalty.interpolate(real, fake, alpha).requires_grad_()
     penalty, norms = gradient_penalty.norm_penalty(points, kind="wgan-gp", target=1.0, weight=10.0)
     (cotangent,) = torch.autograd.grad(penalty, points)
     return [points.detach(), penalty.detach(), norms.detach(), cotangent]
 
 
-def _weight_clip() -> list[Tensor]:
-    tensors = [torch.randn(size, generator=_generator()) for size in (1, 67, 1000)]
+def _weight_clip(device: torch.device) -> list[Tensor]:
+    tensors = [torch.randn(size, generator=_generator()).to(device) for size in (1, 67, 1000)]
     weight_clip.clip_(tensors, 0.5)
     return tensors
 
 
-def _bias_activation() -> list[Tensor]:
+def _bias_activation(device: torch.device) -> list[Tensor]:
     g = _generator()
-    outputs, cotangents = torch.randn(2, 300, 67, generator=g)
-    bias_activation.activate_(outputs, torch.randn(67, generator=g), 0.2)
+    outputs, cotangents = torch.randn(2, 300, 67, generator=g).to(device)
+    bias_activation.activate_(outputs, torch.randn(67, generator=g).to(device), 0.2)
     sums = bias_activation.differentiate(cotangents, outputs, cotangents, 0.2, summed_rows=200)
     assert sums is not None
     return [outputs, cotangents, sums]
 
 
-def _rmsprop() -> list[Tensor]:
+def _rmsprop(device: torch.device) -> list[Tensor]:
     g = _generator()
     parameters, gradients, square_averages, buffers, means = (
-        [torch.rand(size, generator=g) for size in (1, 67, 1000)] for _ in range(5)
+        [torch.rand(size, generator=g).to(device) for size in (1, 67, 1000)] for _ in range(5)
     )
     for mean in means:
         mean.mul_(0.1)  # the variance must stay above zero

@@ -15,7 +15,7 @@ trap 'rm -rf "$build"' EXIT
 mkdir "$build/source"
 (cd "$root" && cp -r csrc fastwgan pyproject.toml setup.py README.md LICENSE "$build/source")
 find "$build/source" -name '*.so' -delete
-CXX=$compiler FASTWGAN_SANITIZE=address,undefined \
+CXX=$compiler FASTWGAN_SANITIZE=address,undefined FASTWGAN_CUDA=0 \
   "$python" -m pip install -q --no-deps --target "$build/package" "$build/source"
 
 # libstdc++ comes along so that AddressSanitizer finds the functions that throw.
@@ -34,8 +34,9 @@ unset PYTHONPATH
 "$python" "$root/scripts/sanitizer_is_awake.py"
 # Every operation, dtype, instruction set, layout, odd size and hostile input runs. Left out is what
 # calls the same kernels on the same kinds of memory again: random examples, numeric differentiation,
-# operator checks and compilers, which are most of the time, and the reference, which has no kernel.
-again="hypothesis or gradcheck or opcheck or compile or reference"
+# operator checks and compilers, which are most of the time, the reference, which has no kernel, and the CUDA kernels
+# (scripts/sanitize_cuda.sh).
+again="hypothesis or gradcheck or opcheck or compile or reference or cuda-emulated"
 selected=("$root/tests/ops" "$root/tests/test_optim_plain.py" -k "not ($again)")
 [ $# -gt 0 ] && selected=("$@")
 "$python" -m pytest -q -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider "${selected[@]}"

@@ -37,6 +37,12 @@ _NOT_RUN = pytest.StashKey[dict[str, str]]()
 def pytest_configure(config: pytest.Config) -> None:
     """Few threads: OpenMP teams that share cores with another process wait for each other."""
     config.stash[_NOT_RUN] = {}
+    if config.getoption("--only-backend") == "triton" and why_not_run("triton") is None:
+        from tests import triton_interpreter
+
+        triton_interpreter.prepare()
+        settings.register_profile("interpreted", settings.get_profile("suite"), max_examples=4)
+        settings.load_profile("interpreted")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
@@ -47,6 +53,11 @@ def pytest_terminal_summary(
     """Says which backends and instruction sets this run proves nothing about."""
     for name, reason in sorted(config.stash[_NOT_RUN].items()):
         terminalreporter.write_line(f"not run: {name} ({reason})", yellow=True)
+    if config.getoption("--only-backend") == "triton":
+        from tests.triton_interpreter import LAUNCHES
+
+        for kernel, launches in sorted(LAUNCHES.items()):
+            terminalreporter.write_line(f"launched: {kernel} {launches}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -160,9 +162,10 @@ def test_any_values(backend: str, exponent: int, rank: int, shift: float, seed: 
 def test_sigma_converges_to_the_largest_singular_value(backend: str, first: str) -> None:
     layers = (((9, 13), 0), ((5, 4, 3, 2), 0), ((5, 4, 3, 2), 1), ((5, 4, 3), 2))
     group = make_group(layers, torch.float64)
+    steps = _iterations_to_converge(group)
     for _ in range(2):
         normalised, sigma = spectral_norm(
-            group.weights, group.u, group.v, dims=group.dims, n_power_iterations=2000, first=first
+            group.weights, group.u, group.v, dims=group.dims, n_power_iterations=steps, first=first
         )
     for index, (weight, dim) in enumerate(zip(group.weights, group.dims, strict=True)):
         rows = torch.stack([row.flatten() for row in weight.unbind(dim)])
@@ -171,6 +174,16 @@ def test_sigma_converges_to_the_largest_singular_value(backend: str, first: str)
         torch.testing.assert_close(normalised[index], weight / largest, rtol=1e-10, atol=1e-13)
     parts = layer_by_layer(group.weights, group.dims, group.u, group.v)
     torch.testing.assert_close(torch.stack(parts), sigma, rtol=1e-12, atol=0)
+
+
+def _iterations_to_converge(group: Group) -> int:
+    """Enough for 1e-16 in u and v from any start: an iteration divides by (largest / second)²."""
+    ratios = []
+    for weight, dim in zip(group.weights, group.dims, strict=True):
+        rows = torch.stack([row.flatten() for row in weight.unbind(dim)])
+        largest, second = torch.linalg.svdvals(rows)[:2].tolist()
+        ratios.append(largest / second)
+    return math.ceil(math.log(1e16) / (2 * math.log(min(ratios)))) + 10
 
 
 def test_without_iterations_u_and_v_stay(backend: str) -> None:

@@ -1,0 +1,223 @@
+"""What is known of the CUDA kernels without a GPU: `python -m benchmarks.gpu_static`.
+
+Writes docs/gpu.md: what ptxas says of every kernel, launches counted by the tests' emulator beside
+the operations that eager PyTorch dispatches, and bounds from bytes and bandwidth. Needs nvcc and a
+C++ compiler; times nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from benchmarks.gpu_jobs import JOBS, Measured, measure
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/gpu.md"
+KERNELS = sorted((ROOT / "csrc/cuda").glob("*.cu"))
+ARCHITECTURES = (80, 90, 100, 120)
+FIRST_LINE = "No timing on this page was measured on a GPU: there was none."
+THREADS = 256
+DTYPES = {"float": "f32", "double": "f64", "__nv_bfloat16": "bf16", "__half": "f16"}
+
+
+class Device(NamedTuple):
+    """What limits a multiprocessor's blocks (CUDA C++ programming guide, compute capabilities)."""
+
+    warps: int
+    blocks: int
+    shared: int  # bytes; a block costs 1,024 on top of its own
+
+
+DEVICES = {
+    80: Device(64, 32, 164 * 1024),
+    90: Device(64, 32, 228 * 1024),
+    100: Device(64, 32, 228 * 1024),
+    120: Device(48, 24, 100 * 1024),
+}
+REGISTERS = 65536  # of a multiprocessor, handed out in 256 a warp
+# GB/s, of the makers' data sheets: A100 80 GB SXM, H100 SXM, GeForce RTX 4090.
+BANDWIDTHS = {"A100": 2039, "H100": 3350, "RTX 4090": 1008}
+
+
+class Kernel(NamedTuple):
+    name: str
+    architecture: int
+    registers: int
+    spills: int  # bytes
+    shared: int  # bytes
+    widest: int  # bytes of one global access
+
+    def occupancy(self) -> float:
+        """Share of the warps that a multiprocessor can hold."""
+        device = DEVICES[self.architecture]
+        warps = THREADS // 32
+        by_registers = REGISTERS // (-(-self.registers // 8) * 8 * 32) // warps
+        by_shared = device.shared // (self.shared + 1024)
+        blocks = min(device.blocks, device.warps // warps, by_registers, by_shared)
+        return blocks * warps / device.warps
+
+
+def main() -> int:
+    """Compiles, counts, writes the page; returns 1 where a kernel spills."""
+    kernels = compiled()
+    PAGE.write_text(page(kernels, [measure(job) for job in JOBS]))
+    spilling = [kernel for kernel in kernels if kernel.spills]
+    for kernel in spilling:
+        print(f"{kernel.name} spills {kernel.spills} bytes on sm_{kernel.architecture}")
+    return 1 if spilling else 0
+
+
+def compiled() -> list[Kernel]:
+    """Every kernel for every architecture, compiled by nvcc."""
+    pairs = [(source, number) for source in KERNELS for number in ARCHITECTURES]
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda pair: list(_kernels_of(*pair)), pairs)
+    return sorted(kernel for some in found for kernel in some)
+
+
+def _kernels_of(source: Path, architecture: int) -> Iterator[Kernel]:
+    with TemporaryDirectory() as folder:
+        command = ["nvcc", "-std=c++17", "-O3", f"-I{ROOT / 'csrc/include'}", "-Xptxas=-v"]
+        command += [f"-gencode=arch=compute_{architecture},code=sm_{architecture}", "-cubin"]
+        command += ["--keep", f"--keep-dir={folder}", "-o", f"{folder}/out.cubin", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr)
+        (ptx,) = Path(folder).glob("*.ptx")
+        widths = dict(_widths(ptx.read_text()))
+    pattern = (
+        r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
+        r".*?Used (\d+) registers([^\n]*)"
+    )
+    for mangled, stores, loads, registers, rest in re.findall(pattern, done.stderr, re.DOTALL):
+        shared = re.search(r"(\d+) bytes smem", rest)
+        yield Kernel(
+            _readable(mangled),
+            architecture,
+            int(registers),
+            int(stores) + int(loads),
+            int(shared.group(1)) if shared else 0,
+            widths[mangled],
+        )
+
+
+def _widths(ptx: str) -> Iterator[tuple[str, int]]:
+    """The widest access to global memory of each entry, in bytes.
+
+    An address read from a table is generic to the compiler: `ld` without a state space.
+    """
+    access = re.compile(r"\b(?:ld|st)(?:\.global(?:\.nc)?)?(?:\.(v\d))?\.[a-z](\d+)\s")
+    for entry in re.split(r"(?=\.visible \.entry|\.entry )", ptx)[1:]:
+        name = re.search(r"\.entry (\w+)", entry)
+        assert name is not None
+        found = access.findall(entry)
+        widths = [int(vector[1:] or 1) * int(bits) // 8 for vector, bits in found]
+        yield name.group(1), max(widths, default=0)
+
+
+def _readable(mangled: str) -> str:
+    """`clip f32 x4` of a mangled name: the kernel, its dtype, elements an access, its switches."""
+    demangled = subprocess.run(
+        ["c++filt", mangled], capture_output=True, text=True, check=True
+    ).stdout
+    match = re.search(r"::(\w+_kernel)(?:<([^(]*?)>)?\(", demangled)
+    if match is None:
+        raise ValueError(f"no kernel's name: {demangled}")
+    name = match.group(1).removesuffix("_kernel")
+    words = [word.strip() for word in (match.group(2) or "").split(",") if word.strip()]
+    shown = []
+    for word in words:
+        number = re.sub(r"^\((\w+)\)", "", word)
+        if word in DTYPES:
+            shown.append(DTYPES[word])
+        elif word.startswith("(bool)") or word in ("true", "false"):
+            shown.append("yes" if number in ("1", "true") else "no")
+        else:
+            shown.append(f"x{number}")
+    return " ".join([name, *shown])
+
+
+def page(kernels: Sequence[Kernel], measured: Sequence[Measured]) -> str:
+    """The page's text."""
+    lines = [
+        FIRST_LINE,
+        "",
+        "# The CUDA kernels, as far as they are known without one",
+        "",
+        *_paragraph(
+            """Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on an
+            emulator (`tests/cuda_emulator`) that counts launches; registers, spills and shared
+            memory are what ptxas reports; occupancy is what these allow of a multiprocessor's
+            warps, 256 threads a block; the widest access to global memory is read from the PTX.
+            `scripts/gpu_check.sh` runs everything on a machine that has a GPU."""
+        ),
+        *_jobs_section(measured),
+        *_kernels_section(kernels),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraph(text: str) -> list[str]:
+    return [*textwrap.wrap(" ".join(text.split()), 100), ""]
+
+
+def _jobs_section(measured: Sequence[Measured]) -> list[str]:
+    bounds = " | ".join(f"{name} bound" for name in BANDWIDTHS)
+    rates = ", ".join(f"{name} {rate} GB/s" for name, rate in BANDWIDTHS.items())
+    lines = [
+        "## Launches, bytes and bounds",
+        "",
+        *_paragraph(
+            f"""Launches are counted on a call whose plan is known already. Eager's are the
+            operations that PyTorch dispatches for the same job, views aside. Bytes are of
+            numbers read and written in the operation's tensors, float32: the least that the job
+            needs, and what the kernels ask for, which caches may serve. A bound is the least
+            bytes over the memory bandwidth of the data sheet ({rates}): no measurement, and no
+            kernel reaches it."""
+        ),
+        f"| job | launches | eager's operations | least MB | asked for | {bounds} |",
+        f"|---|---|---|---|---|{'---|' * len(BANDWIDTHS)}",
+    ]
+    for job in measured:
+        times = [f"{job.least / rate / 1e3:.1f} µs" for rate in BANDWIDTHS.values()]
+        lines.append(
+            f"| {job.name} | {job.launches} | {job.eager} | {job.least / 1e6:.1f} | "
+            f"{job.asked / job.least:.2f} × | {' | '.join(times)} |"
+        )
+    return [*lines, ""]
+
+
+def _kernels_section(kernels: Sequence[Kernel]) -> list[str]:
+    heads = " | ".join(f"sm_{number}" for number in ARCHITECTURES)
+    lines = [
+        "## Kernels",
+        "",
+        *_paragraph(
+            """Registers / occupancy for each architecture; spills, shared memory and the widest
+            access are the largest, largest and smallest of them. A kernel's name is followed by
+            its dtype, by how many elements an access moves where a kernel has a form for
+            aligned and one for any memory, and by its switches (RMSprop: momentum, centered)."""
+        ),
+        f"| kernel | {heads} | spills | shared bytes | widest access |",
+        f"|---|{'---|' * len(ARCHITECTURES)}---|---|---|",
+    ]
+    for name in sorted({kernel.name for kernel in kernels}):
+        own = {kernel.architecture: kernel for kernel in kernels if kernel.name == name}
+        cells = [f"{own[n].registers} / {own[n].occupancy():.0%}" for n in ARCHITECTURES]
+        spills = max(kernel.spills for kernel in own.values())
+        shared = max(kernel.shared for kernel in own.values())
+        widest = min(kernel.widest for kernel in own.values())
+        lines.append(f"| {name} | {' | '.join(cells)} | {spills} | {shared} | {widest} bytes |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

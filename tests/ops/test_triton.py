@@ -1,0 +1,129 @@
+"""The Triton kernels without a GPU: interpreted in a process of their own, and compiled ahead.
+
+The interpreter takes milliseconds for a program, so that of the operations' own tests those are
+left out that only repeat, with other hints to the CPU, options or layouts, what those that stay do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import PACKAGES, ROOT
+
+pytest.importorskip("triton", reason="the extra `triton` is not installed")
+
+from tests.triton_kernels import TARGETS, Case, cases, compiled
+
+# File: what of it runs, as an expression of pytest's -k.
+RUN = {
+    "weight_clip": "equals_the_definition and (contiguous or misaligned or gaps) or mixture or"
+    " scalars or rounded_to or library_path",
+    "rmsprop": "every_option and 0.4 and momentum or mixture or special or another_dtype or"
+    " negated or nothing",
+    "bias_activation": "test_forward and (0.0 or 1.5) and True or nan_stays or test_derivative and"
+    " 0.2 and (cotangents or outputs) or arguments",
+    "gradient_penalty": "alpha_0 or channels_last or no_rows or test_norms_of_any_layout and"
+    " misaligned or neither_overflow and wgan-gp or nan_in_a_row or infinite or any_values",
+    "spectral_norm": "zero_weight or nan_and_inf or eps_bounds or even_where or lazy_sign or"
+    " without_iterations or recover and not 500 or gaps and float32",
+}
+KERNELS = {
+    "bias_activation_backward_kernel",
+    "bias_activation_forward_kernel",
+    "bias_activation_sum_kernel",
+    "columns_kernel",
+    "columns_sum_kernel",
+    "divide_kernel",
+    "dots_kernel",
+    "gradients_kernel",
+    "interpolate_kernel",
+    "norm_penalty_kernel",
+    "rmsprop_kernel",
+    "rows_kernel",
+    "squares_kernel",
+    "weight_clip_kernel",
+}
+_launched: set[str] = set()
+
+
+def _interpret(name: str, *arguments: str) -> dict[str, int]:
+    """Runs tests of one operation on backend "triton"; the launches of each kernel."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTWGAN_")}
+    environment |= {"PYTHONPATH": PACKAGES, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "--only-backend", "triton", "-p"]
+    command += ["no:cacheprovider", "-W", "ignore::RuntimeWarning:triton.runtime.interpreter"]
+    done = subprocess.run(
+        [*command, f"tests/ops/test_{name}.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "skipped" not in done.stdout.splitlines()[-1], done.stdout[-2000:]
+    return {n: int(k) for n, k in re.findall(r"^launched: (\w+) (\d+)$", done.stdout, re.M)}
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_operation_interpreted(name: str) -> None:
+    launches = _interpret(name, "-k", RUN[name])
+    assert launches
+    assert all(launches.values())
+    _launched.update(launches)
+
+
+def test_every_kernel_was_launched() -> None:
+    """It cannot be the reference that ran: each kernel was started by the tests above."""
+    if len(_launched) == 0:
+        pytest.skip("the tests above did not run in this process")
+    assert _launched == KERNELS
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "name",
+    [*RUN, "gradient_penalty_gradients", *(f"spectral_norm_{x}" for x in ("gradients", "paths"))],
+)
+def test_operation_interpreted_whole(name: str) -> None:
+    assert _interpret(name)
+
+
+CASES = {case.name: case for case in cases()}
+# One form of each kernel in float32, and every kernel in the dtype that is widest or narrowest.
+_FEW = [
+    name
+    for name in CASES
+    if not re.search(r"width=16|relu=True|kind=[12]|momentum=False|source=[02]|with_sigma=F", name)
+]
+
+
+def _check(case: Case, target: str) -> None:
+    found = compiled(case, target)
+    assert found.spilled == 0, found
+    assert found.registers <= (512 if target.startswith("gfx") else 255)
+    if not target.startswith("gfx"):  # its half-precision accesses are of 8 bytes
+        assert found.widest >= case.widest, found
+
+
+@pytest.mark.parametrize("name", [name for name in _FEW if "float32" in name])
+def test_compiles_without_spills_for_sm_90(name: str) -> None:
+    _check(CASES[name], "sm_90")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_compiles_for_every_target(target: str) -> None:
+    _check(CASES["spectral_norm rows bfloat16 source=1 dots=False"], target)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("target", TARGETS)
+def test_everything_compiles_for_every_target(target: str) -> None:
+    for case in CASES.values():
+        _check(case, target)
