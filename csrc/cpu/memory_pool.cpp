@@ -46,13 +46,14 @@ Pool& pool() {
 }
 
 size_t rounded(size_t bytes) {
-  const size_t grain = bytes >= huge_block ? huge_page : bytes >= (1 << 16) ? 4096 : alignment;
+  const size_t grain = bytes >= (1 << 16) ? 4096 : alignment;
   return bytes == 0 ? alignment : (bytes + grain - 1) / grain * grain;
 }
 
 void* allocate(size_t size) {
-  void* data = std::aligned_alloc(size >= huge_block ? huge_page : alignment, size);
-  if (data == nullptr) throw std::bad_alloc();
+  void* data = nullptr;
+  if (posix_memalign(&data, size >= huge_block ? huge_page : alignment, size) != 0)
+    throw std::bad_alloc();
 #if defined(__linux__)
   if (size >= huge_block) madvise(data, size, MADV_HUGEPAGE);  // a wish: failure changes nothing
 #endif
