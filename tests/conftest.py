@@ -66,12 +66,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what another backend than the one asked for would run."""
+    """Leaves out what another backend than the one asked for would run, and nightly tests."""
     only = config.getoption("--only-backend")
-    if only is None:
-        return
+    asks_for_nightly = "nightly" in config.getoption("-m")
     parameters = [getattr(item, "callspec", None) for item in items]
-    kept = [p is not None and p.params.get("backend") == only for p in parameters]
+    kept = [
+        (asks_for_nightly or item.get_closest_marker("nightly") is None)
+        and (only is None or (p is not None and p.params.get("backend") == only))
+        for item, p in zip(items, parameters, strict=True)
+    ]
     config.hook.pytest_deselected(items=[i for i, k in zip(items, kept, strict=True) if not k])
     items[:] = [i for i, k in zip(items, kept, strict=True) if k]
 

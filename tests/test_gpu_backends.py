@@ -182,6 +182,20 @@ class TestAutomaticChoice:
         said = f"{op} was given tensors on {named}; they must be on one device."
         assert str(error.value) == said
 
+    def test_lists_on_several_devices_go_device_by_device(
+        self, machine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        machine(gpu=True, built=(13000, 13000), triton=True)
+        seen = []
+        for name, op in (("weight_clip", weight_clip), ("rmsprop", rmsprop)):
+            spy = lambda backend, tensors, *_, name=name: seen.append((name, backend, len(tensors)))  # noqa: E731
+            monkeypatch.setattr(op, "_run", spy)
+        tensors = [torch.ones(1), _on("cuda:0"), torch.ones(2), _on("cuda:1")]
+        weight_clip._clip_op(tensors, 0.5)
+        rmsprop._rmsprop_op(tensors, tensors, tensors, [], [], *[0.0] * 7)
+        counts = [("cpu", 2), ("cuda", 1), ("cuda", 1)]
+        assert seen == [(n, *c) for n in ("weight_clip", "rmsprop") for c in counts]
+
     def test_cpu_tensors_never_ask_for_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail() -> bool:
             raise AssertionError("asked")
@@ -244,6 +258,11 @@ class TestForcedChoice:
 
 
 class TestModules:
+    @pytest.mark.parametrize("op", OPS)
+    def test_every_operation_has_a_triton_module(self, op: str) -> None:
+        folder = Path(str(OPS[op].__file__)).parent
+        assert (folder / "triton.py").exists()
+
     def test_an_unknown_backend_has_no_module(self) -> None:
         with pytest.raises(KeyError, match="gpu"):
             weight_clip.BACKENDS["gpu"]

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 TARGETS = ("sm_80", "sm_90", "sm_100", "sm_120", "gfx942")
 TYPES = {"float32": "fp32", "float64": "fp64", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -57,8 +59,9 @@ def _bias_activation(dtype: str, types: dict[str, Any]) -> Iterator[Case]:
 
     element, wide = f"*{types['element']}", f"*{types['wide']}"
     ints = {"rows": "i32", "columns": "i32"}
-    for width in (16, 128):
-        tile = {"WIDE": types["WIDE"], "WIDTH": width, "HEIGHT": module._TILE // width}
+    for columns in (16, 128):
+        height, width = module._tile(columns, getattr(torch, dtype))
+        tile = {"WIDE": types["WIDE"], "WIDTH": width, "HEIGHT": height}
         for relu in (False, True):
             yield _case(
                 f"bias_activation_forward {dtype} width={width} relu={relu}",

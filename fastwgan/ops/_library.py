@@ -43,6 +43,14 @@ def is_exact(tensors: Iterable[Tensor]) -> bool:
     return no_mode_active() and _EXACT.issuperset(map(type, tensors))
 
 
+def by_device(tensors: Sequence[Tensor]) -> list[list[int]]:
+    """The tensors' indices, those of one device together: a kernel takes no two devices."""
+    groups: dict[torch.device, list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        groups.setdefault(tensor.device, []).append(index)
+    return list(groups.values())
+
+
 def is_direct(tensors: Sequence[Tensor]) -> bool:
     """True when pointers of these tensors may be handed to a kernel without the dispatcher.
 

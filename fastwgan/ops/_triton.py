@@ -148,7 +148,8 @@ def load(pointer, offsets, inside, WIDE: tl.constexpr, WHOLE: tl.constexpr):
     """Elements at the offsets, 0 outside. WHOLE: all inside and aligned, for the widest access."""
     if WHOLE:
         return tl.load(tl.multiple_of(pointer + offsets, ALIGNMENT)).to(WIDE)
-    return tl.load(pointer + offsets, mask=inside, other=0.0).to(WIDE)
+    else:  # noqa: RET505 - what follows an `if` is compiled in any case
+        return tl.load(pointer + offsets, mask=inside, other=0.0).to(WIDE)
 
 
 @triton.jit
@@ -170,17 +171,19 @@ def number(value, WIDE: tl.constexpr):
 @triton.jit
 def divided(x, y, WIDE: tl.constexpr):
     """x / y, rounded to the nearest; Triton's own division of float32 is approximate."""
-    if tl.float64 == WIDE:
+    if WIDE == tl.float64:  # noqa: SIM300 - a compile-time argument compares from the left alone
         return x / y
-    return tl.div_rn(x, y)
+    else:  # noqa: RET505
+        return tl.div_rn(x, y)
 
 
 @triton.jit
 def root(x, WIDE: tl.constexpr):
     """The square root, rounded to the nearest; Triton's own of float32 is approximate."""
-    if tl.float64 == WIDE:
+    if WIDE == tl.float64:  # noqa: SIM300
         return tl.sqrt(x)
-    return tl.sqrt_rn(x)
+    else:  # noqa: RET505
+        return tl.sqrt_rn(x)
 
 
 @triton.jit

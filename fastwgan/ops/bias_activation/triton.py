@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from fastwgan.ops import _triton
 from fastwgan.ops._triton import DTYPES, number, wide_dtype
 
-_TILE = 2048
+_TILE_BYTES = 8192  # of a tile in the dtype that is computed in
 _SUMMED_ROWS = 64  # rows of one partial sum, at the least
 _MOST_PARTS = 256  # partial sums of a column
 
@@ -19,7 +20,7 @@ def activate_(values: Tensor, bias: Tensor | None, slope: float) -> None:
     rows, columns = values.shape
     if values.numel() == 0:
         return
-    height, width = _tile(columns)
+    height, width = _tile(columns, values.dtype)
     _triton.launch(
         bias_activation_forward_kernel,
         triton.cdiv(rows, height) * triton.cdiv(columns, width),
@@ -44,7 +45,7 @@ def differentiate(
     rows, columns = cotangents.shape
     if cotangents.numel() == 0:
         return None if summed_rows is None else cotangents.new_zeros(columns)
-    height, width = _tile(columns)
+    height, width = _tile(columns, cotangents.dtype)
     summed = summed_rows or 0
     step = max(_SUMMED_ROWS, height, triton.next_power_of_2(triton.cdiv(rows, _MOST_PARTS)))
     parts = triton.cdiv(rows, step)
@@ -87,10 +88,10 @@ def differentiate(
     return sums
 
 
-def _tile(columns: int) -> tuple[int, int]:
+def _tile(columns: int, dtype: torch.dtype) -> tuple[int, int]:
     """Rows and columns of a tile: of few shapes, since each is compiled apart."""
     width = 16 if columns <= 16 else 128
-    return _TILE // width, width
+    return _TILE_BYTES // wide_dtype(dtype).itemsize // width, width
 
 
 @triton.jit

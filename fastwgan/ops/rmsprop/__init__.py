@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastwgan import backends
-from fastwgan.ops._library import LIBRARY, is_exact, takes_plain
+from fastwgan.ops._library import LIBRARY, by_device, is_exact, takes_plain
 from fastwgan.ops.rmsprop import native, reference
 from fastwgan.ops.rmsprop._checks import check_lists
 
@@ -67,7 +67,7 @@ def rmsprop_(
     check_lists(*lists)
     numbers = (lr, alpha, eps, weight_decay, momentum, maximize, weight_clip)
     if all(map(is_exact, lists)):
-        _run(backends.select("rmsprop", parameters), *lists, *numbers)
+        _rmsprop_op(*lists, *numbers)
     else:
         with torch.no_grad():
             torch.ops.fastwgan.rmsprop_(*lists, *numbers)
@@ -133,8 +133,14 @@ def _run(backend: str, parameters: list[Tensor], gradients: list[Tensor], *argum
         torch.autograd.graph.increment_version(written)
 
 
-def _rmsprop_op(parameters: list[Tensor], *arguments: Any) -> None:
-    _run(backends.select("rmsprop", parameters), parameters, *arguments)
+def _rmsprop_op(*arguments: Any) -> None:
+    lists, numbers = arguments[:5], arguments[5:]
+    parts = [
+        [[tensors[index] for index in indices] if tensors else [] for tensors in lists]
+        for indices in by_device(lists[0])
+    ]
+    for backend, part in [(backends.select("rmsprop", part[0]), part) for part in parts]:
+        _run(backend, *part, *numbers)
 
 
 LIBRARY.define(

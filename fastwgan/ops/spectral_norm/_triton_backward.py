@@ -7,7 +7,7 @@ import triton.language as tl
 
 from fastwgan.ops._triton import ALIGNMENT, divided, load, number
 from fastwgan.ops.spectral_norm import _triton_plan as plan
-from fastwgan.ops.spectral_norm._triton_forward import BLOCK, added_up
+from fastwgan.ops.spectral_norm._triton_forward import BLOCK, added_up, place_of
 
 FIELDS = tl.constexpr(len(plan.FIELDS))
 DOTTED = tl.constexpr(plan.DOTTED)
@@ -95,7 +95,7 @@ def gradients_kernel(
             tl.store(tl.multiple_of(target + offsets, [1, ALIGNMENT]), found, mask=inside)
         else:
             inside = (row < rows)[:, None] & (column < columns)[None, :]
-            places = (column // inner) * rows * inner + column % inner
+            places = place_of(column, rows, inner)
             offsets = row[:, None] * inner + places[None, :]
             x = tl.load(g + offsets, mask=inside, other=0.0).to(WIDE)
             found = _gradient(x, outer, along, divisor, extra, WIDE).to(MATRIX)

@@ -37,6 +37,13 @@ def added_up(parts, count):
 
 
 @triton.jit
+def place_of(column, rows, inner):
+    """Where a column of row 0 lies in memory; columns are fewer than 2^31: its division is dear."""
+    narrow, length = column.to(tl.int32), inner.to(tl.int32)
+    return (narrow // length).to(tl.int64) * (rows * inner) + narrow % length
+
+
+@triton.jit
 def tile(address, row, column, rows, columns, inner, MATRIX: tl.constexpr, WIDE: tl.constexpr):
     """W[row, column] of a weight [outer, rows, inner], 0 outside; with the widest access it can."""
     inside = (row < rows)[:, None] & (column < columns)[None, :]
@@ -49,8 +56,8 @@ def tile(address, row, column, rows, columns, inner, MATRIX: tl.constexpr, WIDE:
         whole = tl.max_constancy((column < columns)[None, :], [1, ALIGNMENT])
         x = tl.load(pointers, mask=whole & (row < rows)[:, None], other=0.0)
     else:
-        outside = (column // inner) * rows * inner + column % inner
-        x = tl.load(pointer + (row[:, None] * inner + outside[None, :]), mask=inside, other=0.0)
+        places = place_of(column, rows, inner)
+        x = tl.load(pointer + (row[:, None] * inner + places[None, :]), mask=inside, other=0.0)
     return x.to(WIDE)
 
 

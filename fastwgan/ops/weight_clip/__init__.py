@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastwgan import backends
 from fastwgan.ops._checks import check_writable
-from fastwgan.ops._library import LIBRARY, is_exact, takes_plain
+from fastwgan.ops._library import LIBRARY, by_device, is_exact, takes_plain
 from fastwgan.ops.weight_clip import native, reference
 
 __all__ = ["BACKENDS", "clip_"]
@@ -44,7 +44,7 @@ def clip_(tensors: Sequence[Tensor], bound: float) -> None:
     tensors = list({id(tensor): tensor for tensor in tensors}.values())  # each once
     check_writable(tensors, "parameters")
     if is_exact(tensors):
-        _run(backends.select("weight_clip", tensors), tensors, bound)
+        _clip_op(tensors, bound)
     else:
         with torch.no_grad():
             torch.ops.fastwgan.weight_clip_(tensors, bound)
@@ -56,7 +56,9 @@ def _run(backend: str, tensors: list[Tensor], bound: float) -> None:
 
 
 def _clip_op(tensors: list[Tensor], bound: float) -> None:
-    _run(backends.select("weight_clip", tensors), tensors, bound)
+    parts = [[tensors[index] for index in indices] for indices in by_device(tensors)]
+    for backend, part in [(backends.select("weight_clip", part), part) for part in parts]:
+        _run(backend, part, bound)
 
 
 LIBRARY.define("weight_clip_(Tensor(a!)[] tensors, float bound) -> ()")
