@@ -25,6 +25,7 @@ _FLOATS = frozenset((torch.float32, torch.float64))
 _WITH_HALVES = _FLOATS | {torch.bfloat16, torch.float16}  # computed through float32
 _CPU_DTYPES = {
     "bias_activation": _FLOATS,
+    "feedforward_critic": _FLOATS,
     "gradient_penalty": _FLOATS,
     "rmsprop": _WITH_HALVES,
     "spectral_norm": _WITH_HALVES,

@@ -148,6 +148,17 @@ _GRADIENT_PENALTY: dict[Key, Bound] = (
     }
 )
 
+_FEEDFORWARD_CRITIC: dict[Key, Bound] = {
+    ("feedforward_critic", dtype, order): Bound(
+        summed(dtype, terms),
+        f"products of up to {terms} terms, layer after layer, of random weights that neither grow "
+        "nor shrink what they are given; a unit within rounding of the kink would break it, and "
+        "the tests' seeds have none",
+    )
+    for dtype in (torch.float32, torch.float64)
+    for order, terms in ((0, 576), (1, 780))
+}
+
 _TWINS: dict[Key, Bound] = {
     ("twins", torch.float64, order): Bound(
         1e-12, "sums of at most some hundred terms in another order, through three derivatives"
@@ -204,6 +215,7 @@ _BLOCKS: tuple[dict[Key, Bound], ...] = (
     _BIAS_ACTIVATION,
     _SPECTRAL_NORM,
     _GRADIENT_PENALTY,
+    _FEEDFORWARD_CRITIC,
     _TWINS,
     _PENALTY,
     _WEIGHT_CLIP,

@@ -1,131 +1,10 @@
 #include "fastwgan/feedforward_critic.h"
 
 #include "feedforward_layers.h"
+#include "feedforward_step.h"
 
 namespace fastwgan {
 namespace {
-
-Window window_of(const fw_feedforward_layer& given) {
-  Window w = {given.channels,
-              given.height,
-              given.width,
-              given.kernel_height,
-              given.kernel_width,
-              given.stride_height,
-              given.stride_width,
-              given.padding_height,
-              given.padding_width,
-              0,
-              0};
-  w.out_height = (w.height + 2 * w.padding_height - w.kernel_height) / w.stride_height + 1;
-  w.out_width = (w.width + 2 * w.padding_width - w.kernel_width) / w.stride_width + 1;
-  return w;
-}
-
-// What the calls of a step share: who is where in the workspace, and who does what.
-template <class T>
-class Step {
- public:
-  explicit Step(const fw_feedforward_step& given) : given_(given) {}
-
-  int64_t count() const { return given_.count; }
-  int64_t rows() const { return given_.rows; }
-  int64_t loss_rows() const { return given_.loss_rows; }
-
-  Layer<T> layer(int64_t index) const {
-    T* next = static_cast<T*>(given_.workspace);
-    for (int64_t l = 0; l < index; ++l) next += elements(l);
-    return laid_out(index, next);
-  }
-
-  T* scratch(int thread) const {
-    T* next = static_cast<T*>(given_.workspace);
-    for (int64_t l = 0; l < count(); ++l) next += elements(l);
-    return next + thread * scratch_of_thread();
-  }
-
-  int64_t total() const {
-    int64_t sum = given_.threads * scratch_of_thread();
-    for (int64_t l = 0; l < count(); ++l) sum += elements(l);
-    return sum;
-  }
-
-  // Threads wake for work that takes longer than waking them.
-  int team_size() const {
-    int64_t products = 0;
-    for (int64_t l = 0; l < count(); ++l) {
-      const Window window = window_of(given_.layers[l]);
-      products += window.positions() * window.depth() * given_.layers[l].outputs;
-    }
-    return threads_for(products * rows() / 4, given_.threads);
-  }
-
-  Range rows_of(const Team& team, int thread, int64_t first = 0) const {
-    const Range part = part_of(rows() - first, thread, team.size());
-    return {first + part.begin, first + part.end};
-  }
-
- private:
-  Layer<T> laid_out(int64_t index, T* next) const {
-    const fw_feedforward_layer& given = given_.layers[index];
-    Layer<T> layer = {};
-    layer.window = window_of(given);
-    layer.outputs = given.outputs;
-    layer.slope = static_cast<T>(given.slope);
-    layer.weight = static_cast<const T*>(given.weight);
-    layer.bias = static_cast<const T*>(given.bias);
-    layer.mask = static_cast<const T*>(given.mask);
-    const int64_t depth = layer.window.depth();
-    if (!layer.window.is_whole()) {
-      layer.packed_transposed = next;
-      next += depth * padded_columns<T>(given.outputs);
-      layer.packed = next;
-      next += given.outputs * padded_columns<T>(depth);
-    }
-    if (is_reordered(layer.window)) {
-      layer.ordered = layer.ordered_gradient = next;
-      next += padded_columns<T>(given.outputs * depth);
-      if (layer.window.is_whole()) {
-        layer.ordered_gradient = next;
-        next += padded_columns<T>(given.outputs * depth);
-      }
-    }
-    if (index + 1 < count()) {
-      layer.activations = next;
-      layer.cotangents = next + rows() * layer.elements();
-    }
-    return layer;
-  }
-
-  int64_t elements(int64_t l) const {
-    const fw_feedforward_layer& given = given_.layers[l];
-    const Window window = window_of(given);
-    const int64_t depth = window.depth(), outputs = given.outputs;
-    int64_t sum = 0;
-    if (!window.is_whole())
-      sum += depth * padded_columns<T>(outputs) + outputs * padded_columns<T>(depth);
-    if (is_reordered(window))
-      sum += (window.is_whole() ? 2 : 1) * padded_columns<T>(outputs * depth);
-    if (l + 1 < count())
-      sum += padded_columns<T>((2 * rows() - loss_rows()) * window.positions() * outputs);
-    return sum;
-  }
-
-  int64_t scratch_of_thread() const {
-    int64_t most = 0;
-    for (int64_t l = 0; l < count(); ++l)
-      most = std::max(most, scratch_elements(laid_out(l, nullptr), rows()));
-    return padded_columns<T>(most);
-  }
-
-  fw_feedforward_step given_;
-
- public:
-  // Whether torch's order of the weight's columns is another than a patch's.
-  static bool is_reordered(const Window& window) {
-    return window.channels > 1 && window.kernel_height * window.kernel_width > 1;
-  }
-};
 
 // to[o][tap][channel] = from[o][channel][tap], or back.
 template <class T>
@@ -190,29 +69,6 @@ void sum_rows(const Layer<T>& layer, const T* cotangents, int64_t rows, T* resul
   }
 }
 
-bool is_valid(const fw_feedforward_step* step) {
-  if (step == nullptr || step->layers == nullptr || step->count < 1 || step->rows < 1 ||
-      step->threads < 1 || step->loss_rows < 0 || step->loss_rows > step->rows)
-    return false;
-  int64_t inputs = -1;
-  for (int64_t l = 0; l < step->count; ++l) {
-    const fw_feedforward_layer& layer = step->layers[l];
-    if (layer.weight == nullptr || layer.channels < 1 || layer.height < 1 || layer.width < 1 ||
-        layer.outputs < 1 || layer.kernel_height < 1 || layer.kernel_width < 1 ||
-        layer.stride_height < 1 || layer.stride_width < 1 || layer.padding_height < 0 ||
-        layer.padding_width < 0 || !(layer.slope >= 0))
-      return false;
-    if (layer.height + 2 * layer.padding_height < layer.kernel_height ||
-        layer.width + 2 * layer.padding_width < layer.kernel_width)
-      return false;
-    const Window window = window_of(layer);
-    if (layer.mask != nullptr && window.positions() > 1) return false;
-    if (l > 0 && window.sample() != inputs) return false;
-    inputs = window.positions() * layer.outputs;
-  }
-  return true;
-}
-
 template <class T>
 int forward(const fw_feedforward_step* given, const T* samples, T* scores) {
   if (!is_valid(given) || given->workspace == nullptr || samples == nullptr || scores == nullptr)
@@ -267,20 +123,22 @@ void transpose_rows(const Step<T>& step, int64_t index, const Backward<T>& given
   const bool is_last = index + 1 == step.count();
   const int64_t first = step.loss_rows();
   const T* of_loss = is_last ? given.seeds : layer.activations;
-  const T* of_points = is_last ? given.seeds : layer.cotangents - first * layer.elements();
+  const T* of_points = is_last ? given.seeds : layer.cotangents;
+  const int64_t points_row = is_last ? 0 : first;
   const Range penalised = step.rows_of(team, thread, first);
   const Range losses = part_of(first, thread, team.size());
   T* scratch = step.scratch(thread);
   if (index > 0) {
     const Layer<T> before = step.layer(index - 1);
-    layer_transpose<T>(layer, of_loss, losses, {&before, before.activations}, scratch);
-    layer_transpose<T>(layer, of_points, penalised,
-                       {&before, before.cotangents - first * before.elements()}, scratch);
+    layer_transpose<T>(layer, of_loss, 0, losses, {&before, before.activations, 0}, scratch);
+    layer_transpose<T>(layer, of_points, points_row, penalised, {&before, before.cotangents, first},
+                       scratch);
     return;
   }
-  if (given.of_all) layer_transpose<T>(layer, of_loss, losses, {nullptr, given.gradient}, scratch);
-  T* results = given.of_all ? given.gradient : given.gradient - first * layer.window.sample();
-  layer_transpose<T>(layer, of_points, penalised, {nullptr, results}, scratch);
+  if (given.of_all)
+    layer_transpose<T>(layer, of_loss, 0, losses, {nullptr, given.gradient, 0}, scratch);
+  layer_transpose<T>(layer, of_points, points_row, penalised,
+                     {nullptr, given.gradient, given.of_all ? 0 : first}, scratch);
 }
 
 template <class T>
@@ -311,10 +169,10 @@ int tangent(const fw_feedforward_step* given, const T* seeds, const T* start,
   const int64_t first = step.loss_rows(), rows = step.rows() - first;
   parallel(step.team_size(), [&](Team& team, int thread) {
     const Range moving = step.rows_of(team, thread, first);
-    const T* tangents = start - first * step.layer(0).window.sample();
+    const T* tangents = start;
     for (int64_t l = 0; l + 1 < step.count(); ++l) {
       const Layer<T> layer = step.layer(l);
-      layer_tangent<T>(layer, tangents, moving, step.scratch(thread));
+      layer_tangent<T>(layer, tangents, l == 0 ? first : 0, moving, step.scratch(thread));
       tangents = layer.activations;
     }
     team.barrier();

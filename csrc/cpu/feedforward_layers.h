@@ -84,12 +84,12 @@ struct Differentiate {
 
 template <class T, int Bytes>
 struct Store {
-  T* results;
-  int64_t columns;
+  T* results;  // of rows counted from first_row
+  int64_t columns, first_row;
 
   template <class Count>
   FW_INLINE void operator()(int64_t row, int64_t column, Vector<T, Bytes> sum, Count some) const {
-    store_up_to<T, Bytes>(results + row * columns + column, sum, some);
+    store_up_to<T, Bytes>(results + (row - first_row) * columns + column, sum, some);
   }
 };
 
@@ -119,16 +119,16 @@ int64_t scratch_elements(const Layer<T>& layer, int64_t rows) {
 }
 
 // finish takes the products of all patches of rows of `inputs` with the weight, row by row of
-// [rows * positions, outputs].
+// [rows * positions, outputs]; inputs begin with first_row's.
 template <class T, int Bytes, class Finish>
-FW_INLINE void for_patches(const Layer<T>& layer, const T* inputs, Range rows, T* scratch,
-                           const Finish& finish) {
+FW_INLINE void for_patches(const Layer<T>& layer, const T* inputs, int64_t first_row, Range rows,
+                           T* scratch, const Finish& finish) {
   const Window& window = layer.window;
   const int64_t depth = window.depth();
   if (window.is_whole()) {
     const Transposed<T, Bytes> right = {layer.matrix(), depth, layer.outputs};
-    multiply<T, Bytes>({inputs + rows.begin * depth, depth, 1}, rows.end - rows.begin, right, depth,
-                       layer.outputs, rows.begin, scratch, finish);
+    multiply<T, Bytes>({inputs + (rows.begin - first_row) * depth, depth, 1}, rows.end - rows.begin,
+                       right, depth, layer.outputs, rows.begin, scratch, finish);
     return;
   }
   const int64_t end = rows.end * window.positions(), block = layer.patches();
@@ -136,7 +136,7 @@ FW_INLINE void for_patches(const Layer<T>& layer, const T* inputs, Range rows, T
   const Packed<T, Bytes> right = {layer.packed_transposed, depth};
   for (int64_t first = rows.begin * window.positions(); first < end; first += block) {
     const Range here = {first, std::min(first + block, end)};
-    gather<T, Bytes>(window, inputs, here, scratch);
+    gather<T, Bytes>(window, inputs, first_row, here, scratch);
     multiply<T, Bytes>({scratch, depth, 1}, here.end - here.begin, right, depth, layer.outputs,
                        first, partial, finish);
   }
@@ -147,66 +147,74 @@ template <class T, int Bytes>
 FW_INLINE void layer_forward_body(const Layer<T>& layer, const T* inputs, Range rows, T* results,
                                   T* scratch) {
   const Activate<T, Bytes> finish = {layer.bias, layer.mask, layer.slope, results, layer.outputs};
-  for_patches<T, Bytes>(layer, inputs, rows, scratch, finish);
+  for_patches<T, Bytes>(layer, inputs, 0, rows, scratch, finish);
 }
 
 FW_DISPATCH(layer_forward,
             (const Layer<T>& layer, const T* inputs, Range rows, T* results, T* scratch),
             (layer, inputs, rows, results, scratch))
 
-// The tangents of a layer's activations, over these.
+// The tangents of a layer's activations, over these; those of its inputs begin with first_row's.
 template <class T, int Bytes>
-FW_INLINE void layer_tangent_body(const Layer<T>& layer, const T* tangents, Range rows,
-                                  T* scratch) {
+FW_INLINE void layer_tangent_body(const Layer<T>& layer, const T* tangents, int64_t first_row,
+                                  Range rows, T* scratch) {
   const Differentiate<T, Bytes> finish = {layer.activations, layer.mask,    layer.slope,
                                           layer.activations, layer.outputs, 0};
-  for_patches<T, Bytes>(layer, tangents, rows, scratch, finish);
+  for_patches<T, Bytes>(layer, tangents, first_row, rows, scratch, finish);
 }
 
-FW_DISPATCH(layer_tangent, (const Layer<T>& layer, const T* tangents, Range rows, T* scratch),
-            (layer, tangents, rows, scratch))
+FW_DISPATCH(layer_tangent,
+            (const Layer<T>& layer, const T* tangents, int64_t first_row, Range rows, T* scratch),
+            (layer, tangents, first_row, rows, scratch))
 
 // Where gradients by a layer's inputs go: before the activation of `before`, or as they are.
 template <class T>
 struct Target {
   const Layer<T>* before;  // null for the samples
-  T* results;              // counted from row 0
+  T* results;              // begin with first_row's
+  int64_t first_row;
 };
+
+template <class T, int Bytes>
+FW_INLINE Vector<T, Bytes> load_some(const T* from, int64_t some) {
+  return some == lanes<T, Bytes> ? load<T, Bytes>(from) : load_up_to<T, Bytes>(from, some);
+}
 
 template <class T, int Bytes>
 FW_INLINE void put_rows(const Target<T>& target, const T* gradients, int64_t first_row,
                         int64_t size, int64_t sample) {
   constexpr int64_t step = lanes<T, Bytes>;
-  const int64_t offset = first_row * sample;
+  T* results = target.results + (first_row - target.first_row) * sample;
+  const int64_t offset = first_row * sample;  // in activations and mask
   for (int64_t i = 0; i < size; i += step) {
-    const int64_t rest = size - i;
-    Vector<T, Bytes> d =
-        rest >= step ? load<T, Bytes>(gradients + i) : load_up_to<T, Bytes>(gradients + i, rest);
+    const int64_t some = std::min(step, size - i);
+    Vector<T, Bytes> d = load_some<T, Bytes>(gradients + i, some);
     if (target.before != nullptr) {
-      const T* activations = target.before->activations + offset + i;
-      const Vector<T, Bytes> y =
-          rest >= step ? load<T, Bytes>(activations) : load_up_to<T, Bytes>(activations, rest);
-      d = differentiated(y, d, target.before->slope);
+      const Layer<T>& before = *target.before;
+      const T* activations = before.activations + offset + i;
+      d = differentiated(load_some<T, Bytes>(activations, some), d, before.slope);
+      if (before.mask != nullptr) d *= load_some<T, Bytes>(before.mask + offset + i, some);
     }
-    if (rest >= step)
-      store<T, Bytes>(target.results + offset + i, d);
+    if (some == step)
+      store<T, Bytes>(results + i, d);
     else
-      store_up_to<T, Bytes>(target.results + offset + i, d, rest);
+      store_up_to<T, Bytes>(results + i, d, some);
   }
 }
 
-// Gradients at a layer's inputs from cotangents [rows, positions, outputs], counted from row 0.
+// Gradients at a layer's inputs from cotangents [rows, positions, outputs], which begin with
+// first_row's.
 template <class T, int Bytes>
-FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, Range rows,
-                                    const Target<T>& target, T* scratch) {
+FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, int64_t first_row,
+                                    Range rows, const Target<T>& target, T* scratch) {
   const Window& window = layer.window;
   const int64_t depth = window.depth(), sample = window.sample(), outputs = layer.outputs;
   if (window.is_whole()) {
-    const Left<T> left = {cotangents + rows.begin * outputs, outputs, 1};
+    const Left<T> left = {cotangents + (rows.begin - first_row) * outputs, outputs, 1};
     const int64_t count = rows.end - rows.begin;
     const Rows<T, Bytes> right = {layer.matrix(), depth, depth};
     if (target.before == nullptr) {
-      const Store<T, Bytes> finish = {target.results, depth};
+      const Store<T, Bytes> finish = {target.results, depth, target.first_row};
       multiply<T, Bytes>(left, count, right, outputs, depth, rows.begin, scratch, finish);
     } else {
       const Differentiate<T, Bytes> finish = {target.before->activations,
@@ -214,7 +222,7 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
                                               target.before->slope,
                                               target.results,
                                               depth,
-                                              0};
+                                              target.first_row};
       multiply<T, Bytes>(left, count, right, outputs, depth, rows.begin, scratch, finish);
     }
     return;
@@ -223,15 +231,16 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
   T* partial = scratch + block * depth;
   T* collected = partial + multiply_scratch<T>(block);
   const Packed<T, Bytes> right = {layer.packed, outputs};
-  const Store<T, Bytes> finish = {scratch, depth};
+  const Store<T, Bytes> finish = {scratch, depth, 0};
   for (int64_t row = rows.begin; row < rows.end; row += samples) {
     const int64_t last = std::min(row + samples, rows.end);
     std::fill(collected, collected + (last - row) * sample, T(0));
     const int64_t end = last * window.positions();
     for (int64_t first = row * window.positions(); first < end; first += block) {
       const Range here = {first, std::min(first + block, end)};
-      multiply<T, Bytes>({cotangents + first * outputs, outputs, 1}, here.end - here.begin, right,
-                         outputs, depth, 0, partial, finish);
+      const T* from = cotangents + (first - first_row * window.positions()) * outputs;
+      multiply<T, Bytes>({from, outputs, 1}, here.end - here.begin, right, outputs, depth, 0,
+                         partial, finish);
       scatter<T, Bytes>(window, scratch, here, row, collected);
     }
     put_rows<T, Bytes>(target, collected, row, (last - row) * sample, sample);
@@ -239,9 +248,9 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
 }
 
 FW_DISPATCH(layer_transpose,
-            (const Layer<T>& layer, const T* cotangents, Range rows, const Target<T>& target,
-             T* scratch),
-            (layer, cotangents, rows, target, scratch))
+            (const Layer<T>& layer, const T* cotangents, int64_t first_row, Range rows,
+             const Target<T>& target, T* scratch),
+            (layer, cotangents, first_row, rows, target, scratch))
 
 // Packs this part of a layer's weight, both ways.
 template <class T, int Bytes>
@@ -295,8 +304,8 @@ FW_INLINE void add_products_body(const Layer<T>& layer, const Sum<T>& sum, int t
   const Add<T, Bytes> finish = {sum.results, depth, outputs, sum.is_first};
   for (int64_t s = slivers.begin; s < slivers.end; ++s) {
     if (layer.window.is_whole())
-      pack_rows<T, Bytes>(sum.inputs + sum.positions.begin * depth, depth, count, depth, {s, s + 1},
-                          right - s * count * width);
+      pack_sliver<T, Bytes>(sum.inputs + sum.positions.begin * depth + s * width, depth, count,
+                            depth - s * width, right);
     else
       pack_patches<T, Bytes>(layer.window, sum.inputs, sum.positions, s, right);
     for (int64_t strip = strips.begin; strip < strips.end; ++strip)

@@ -28,25 +28,29 @@ constexpr int64_t padded_columns(int64_t columns) {
 
 inline int64_t tiles_of(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
 
+// One sliver of B[k][j] = from[k * stride + j], of so many columns or, if fewer, the rest.
+template <class T, int Bytes>
+FW_INLINE void pack_sliver(const T* from, int64_t stride, int64_t depth, int64_t columns, T* to) {
+  constexpr int64_t width = sliver_width<T, Bytes>;
+  if (columns >= width) {
+    for (int64_t k = 0; k < depth; ++k, from += stride, to += width) {
+      store<T, Bytes>(to, load<T, Bytes>(from));
+      store<T, Bytes>(to + width / 2, load<T, Bytes>(from + width / 2));
+    }
+    return;
+  }
+  for (int64_t k = 0; k < depth; ++k, to += width)
+    for (int64_t j = 0; j < width; ++j) to[j] = j < columns ? from[k * stride + j] : T(0);
+}
+
 // Slivers of B[k][n] = matrix[k * stride + n].
 template <class T, int Bytes>
 FW_INLINE void pack_rows(const T* matrix, int64_t stride, int64_t depth, int64_t columns,
                          Range slivers, T* packed) {
   constexpr int64_t width = sliver_width<T, Bytes>;
-  for (int64_t s = slivers.begin; s < slivers.end; ++s) {
-    const int64_t first = s * width;
-    const int64_t count = columns - first < width ? columns - first : width;
-    T* to = packed + s * depth * width;
-    for (int64_t k = 0; k < depth; ++k, to += width) {
-      const T* from = matrix + k * stride + first;
-      if (count == width) {
-        store<T, Bytes>(to, load<T, Bytes>(from));
-        store<T, Bytes>(to + width / 2, load<T, Bytes>(from + width / 2));
-      } else {
-        for (int64_t j = 0; j < width; ++j) to[j] = j < count ? from[j] : T(0);
-      }
-    }
-  }
+  for (int64_t s = slivers.begin; s < slivers.end; ++s)
+    pack_sliver<T, Bytes>(matrix + s * width, stride, depth, columns - s * width,
+                          packed + s * depth * width);
 }
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -85,29 +89,32 @@ FW_INLINE void transpose_square(Vector<T, Bytes>* rows) {
 }
 #endif
 
+// One sliver of B[k][j] = from[j * stride + k], of so many columns or, if fewer, the rest.
+template <class T, int Bytes>
+FW_INLINE void pack_sliver_transposed(const T* from, int64_t stride, int64_t depth, int64_t columns,
+                                      T* to) {
+  constexpr int64_t width = sliver_width<T, Bytes>, size = lanes<T, Bytes>;
+  int64_t k = 0;
+  for (; columns >= width && k + size <= depth; k += size)
+    for (int64_t half = 0; half < width; half += size) {
+      Vector<T, Bytes> square[size];
+      for (int64_t j = 0; j < size; ++j) square[j] = load<T, Bytes>(from + (half + j) * stride + k);
+      transpose_square<T, Bytes>(square);
+      for (int64_t j = 0; j < size; ++j) store<T, Bytes>(to + (k + j) * width + half, square[j]);
+    }
+  for (; k < depth; ++k)
+    for (int64_t j = 0; j < width; ++j)
+      to[k * width + j] = j < columns ? from[j * stride + k] : T(0);
+}
+
 // Slivers of B[k][n] = matrix[n * stride + k].
 template <class T, int Bytes>
 FW_INLINE void pack_columns(const T* matrix, int64_t stride, int64_t depth, int64_t columns,
                             Range slivers, T* packed) {
-  constexpr int64_t width = sliver_width<T, Bytes>, size = lanes<T, Bytes>;
-  for (int64_t s = slivers.begin; s < slivers.end; ++s) {
-    const int64_t first = s * width;
-    const int64_t count = columns - first < width ? columns - first : width;
-    T* sliver = packed + s * depth * width;
-    int64_t k = 0;
-    for (; count == width && k + size <= depth; k += size)
-      for (int64_t half = 0; half < width; half += size) {
-        Vector<T, Bytes> square[size];
-        for (int64_t j = 0; j < size; ++j)
-          square[j] = load<T, Bytes>(matrix + (first + half + j) * stride + k);
-        transpose_square<T, Bytes>(square);
-        for (int64_t j = 0; j < size; ++j)
-          store<T, Bytes>(sliver + (k + j) * width + half, square[j]);
-      }
-    for (; k < depth; ++k)
-      for (int64_t j = 0; j < width; ++j)
-        sliver[k * width + j] = j < count ? matrix[(first + j) * stride + k] : T(0);
-  }
+  constexpr int64_t width = sliver_width<T, Bytes>;
+  for (int64_t s = slivers.begin; s < slivers.end; ++s)
+    pack_sliver_transposed<T, Bytes>(matrix + s * width * stride, stride, depth,
+                                     columns - s * width, packed + s * depth * width);
 }
 
 // A vector, or as many of its elements as there are: `Count` is int64_t or Whole.
@@ -201,8 +208,8 @@ struct Rows {  // B[k][n] = matrix[k * stride + n]
   const T* matrix;
   int64_t stride, columns;
   FW_INLINE const T* block(int64_t s, int64_t begin, int64_t size, T* buffer) const {
-    pack_rows<T, Bytes>(matrix + begin * stride, stride, size, columns, {s, s + 1},
-                        buffer - s * size * sliver_width<T, Bytes>);
+    const int64_t first = s * sliver_width<T, Bytes>;
+    pack_sliver<T, Bytes>(matrix + begin * stride + first, stride, size, columns - first, buffer);
     return buffer;
   }
 };
@@ -212,8 +219,9 @@ struct Transposed {  // B[k][n] = matrix[n * stride + k]
   const T* matrix;
   int64_t stride, columns;
   FW_INLINE const T* block(int64_t s, int64_t begin, int64_t size, T* buffer) const {
-    pack_columns<T, Bytes>(matrix + begin, stride, size, columns, {s, s + 1},
-                           buffer - s * size * sliver_width<T, Bytes>);
+    const int64_t first = s * sliver_width<T, Bytes>;
+    pack_sliver_transposed<T, Bytes>(matrix + first * stride + begin, stride, size, columns - first,
+                                     buffer);
     return buffer;
   }
 };

@@ -66,14 +66,17 @@ struct AddRun {
   }
 };
 
-// patches [positions, depth], zero where they lie outside of the samples.
+// patches [positions, depth], zero where they lie outside of the samples, which begin with
+// first_row's.
 template <class T, int Bytes>
-FW_INLINE void gather(const Window& window, const T* samples, Range positions, T* patches) {
+FW_INLINE void gather(const Window& window, const T* samples, int64_t first_row, Range positions,
+                      T* patches) {
   for (int64_t p = positions.begin; p < positions.end; ++p) {
     T* patch = patches + (p - positions.begin) * window.depth();
     const Place place(window, p);
     std::fill(patch, patch + window.depth(), T(0));
-    for_each_run(window, place, CopyRun<T, Bytes>{samples + place.row * window.sample(), patch});
+    for_each_run(window, place,
+                 CopyRun<T, Bytes>{samples + (place.row - first_row) * window.sample(), patch});
   }
 }
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fastwgan.engine.blocks import Rows, record
 from fastwgan.engine.calls import name_of
 from fastwgan.engine.direct import calls_of
+from fastwgan.engine.feedforward import feedforward_of
 from fastwgan.engine.plan import Step, plan_of
 from fastwgan.engine.replay import is_row_wise
 from fastwgan.engine.rules.local import Local
@@ -99,7 +100,9 @@ def explain(critic: Callable[..., Tensor], example: Tensor, *args: Any) -> Expla
         return Explanation("generic", f"the critic has {recorded.refusal}; {_GENERIC}", ())
     tape = recorded.block.tape
     if calls_of(critic) and not args and is_row_wise(tape):
-        return _explained(critic, recorded.block, "direct", _DIRECT)
+        is_native = feedforward_of(critic, example) is not None
+        reason = f"{_DIRECT}; {_NATIVE}" if is_native else _DIRECT
+        return _explained(critic, recorded.block, "direct", reason)
     if not recorded.is_replayable:
         reason = _CALLED_EACH
     else:
@@ -110,6 +113,9 @@ def explain(critic: Callable[..., Tensor], example: Tensor, *args: Any) -> Expla
 _DIRECT = (
     "only torch's own modules, without hooks: real, fake and points run as one batch, activations "
     "in place"
+)
+_NATIVE = (
+    "where a penalty has points of its own, the whole step is three native calls (feed-forward)"
 )
 _JOINED = "called once, on real; fake and points are replayed as one batch"
 _APART = (

@@ -31,6 +31,8 @@ class Described(NamedTuple):
 class Feedforward(NamedTuple):
     """A critic of dense layers and convolutions with LeakyReLU, ReLU or nothing between them.
 
+    The last has neither activation nor dropout.
+
     Attributes:
         image: The shape of a sample as the first layer takes it, [channels, height, width].
         score_shape: Of a row's scores, as the critic returns them.
@@ -88,6 +90,8 @@ def feedforward_of(critic: Callable[..., Tensor], samples: Tensor) -> Feedforwar
         return None
     if type(samples) not in _EXACT or samples.dim() not in (2, 4) or not samples.numel():
         return None
+    if samples.layout is not torch.strided:
+        return None
     calls = calls_of(critic)
     return _Reader(samples).read(calls) if calls else None
 
@@ -120,6 +124,8 @@ class _Reader:
             self._layers.append(layer)
         if self._first is None or not self._layers:
             return None
+        if self._layers[-1].form.slope != 1 or self._layers[-1].p > 0:
+            return None  # seeds are the cotangents of the operation's last layer
         return Feedforward(self._layers, self._first, self._shape)
 
     def _flatten(self) -> None:
@@ -169,6 +175,8 @@ class _Reader:
         """Whether a kernel can read it, and it is met here alone."""
         fits = (
             type(tensor) in _EXACT
+            and tensor.layout is torch.strided
+            and not tensor.is_neg()
             and tensor.dtype is self._dtype
             and tensor.is_cpu
             and tensor.is_contiguous()

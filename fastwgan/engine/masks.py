@@ -18,6 +18,6 @@ def drawn_mask(rows: int, columns: int, p: float, dtype: torch.dtype) -> Tensor:
     size = rows * columns
     draws = torch.empty((size + 1) // 2, dtype=torch.int64).random_(-(2**63), None)
     bits = draws.view(torch.int32)[:size]  # uniform on [-2³¹, 2³¹)
-    dropped = round(p * 2**_BITS) - 2 ** (_BITS - 1)
+    dropped = min(round(p * 2**_BITS), 2**_BITS - 1) - 2 ** (_BITS - 1)  # fits 32 bits
     kept: Tensor = bits >= dropped
     return kept.to(dtype).mul_(1 / (1 - p)).view(rows, columns)

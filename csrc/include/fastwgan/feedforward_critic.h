@@ -25,10 +25,10 @@ extern "C" {
 typedef struct fw_feedforward_layer {
   const void* weight;  // [outputs, channels, kernel_height, kernel_width], contiguous
   const void* bias;    // [outputs], or null
-  const void* mask;    // [rows, outputs], a factor of the outputs of one position; null for ones
+  const void* mask;  // [rows, outputs], factors, not negative, of outputs of one position; or null
   int64_t channels, height, width, outputs, kernel_height, kernel_width;
   int64_t stride_height, stride_width, padding_height, padding_width;
-  double slope;  // not negative; 1 for no activation
+  double slope;  // not negative; 1 for no activation, as the last layer's, which has no mask
 } fw_feedforward_layer;
 
 typedef struct fw_feedforward_step {
@@ -38,7 +38,9 @@ typedef struct fw_feedforward_step {
   int threads;                         // results do not depend on it
 } fw_feedforward_step;
 
-// Elements of the workspace that the calls of one step share; -1 for a step that is not valid.
+// Elements of the workspace that the calls of one step share; -1 for a step that is not valid, or
+// of sizes above what 64 bits can count. The calls below then return FW_INVALID_ARGUMENT and have
+// written nothing. Nothing that is written may overlap anything else.
 int64_t fw_feedforward_critic_workspace(const fw_feedforward_step* step);
 
 // scores [rows, positions, outputs of the last layer] of samples [rows, height, width, channels].

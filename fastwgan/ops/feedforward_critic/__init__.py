@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastwgan import backends
 from fastwgan.ops.feedforward_critic import native, reference
+from fastwgan.ops.feedforward_critic._checks import check_images, check_samples
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
 
 __all__ = ["BACKENDS", "Gradients", "Layer", "Pass", "runs_natively", "score"]
@@ -30,7 +31,8 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
             row. The first `loss_rows` are the loss's, the others the penalty's.
         layers: At least one, of the samples' dtype and device: weight [outputs, channels, kernel
             height, kernel width] and bias [outputs] or None, contiguous; slope not negative, 1 for
-            no activation; mask [rows, outputs] or None. Each takes what the one before returns.
+            no activation; mask [rows, outputs], not negative, or None. Each takes what the one
+            before returns; the last has slope 1 and no mask.
         loss_rows: 0 to rows.
 
     Returns:
@@ -38,7 +40,8 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
         each, all under the same instruction set.
 
     Raises:
-        TypeError, ValueError: arguments that do not fit, named.
+        TypeError, ValueError: arguments that do not fit, named; also of the other two calls.
+        RuntimeError: a forced backend cannot run here; of the other two, they are out of order.
 
     Not seen by autograd. NaN stays in its row. Cost, in products of the penalty's rows with a
     hidden layer's weights, where these are a third: three, three and four for the three calls, and
@@ -46,9 +49,9 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
 
     Source: docs/engine.md, "One sweep".
     """
-    _check(samples, layers, loss_rows)
+    check_samples(samples, layers, loss_rows)
     found: Pass = BACKENDS[_backend(samples)].score(samples, layers, loss_rows)
-    return found
+    return _Checked(found, samples, layers, loss_rows)
 
 
 def runs_natively(samples: Tensor) -> bool:
@@ -56,65 +59,45 @@ def runs_natively(samples: Tensor) -> bool:
     return samples.is_cpu and samples.dtype in _KERNELS and backends.forced() in (None, "cpu")
 
 
+class _Checked:
+    """A pass whose calls are checked: their arguments, and their order."""
+
+    def __init__(self, run: Pass, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
+        self.scores = run.scores
+        self._run, self._samples, self._layers = run, samples, len(layers)
+        self._loss_rows = loss_rows
+        self._done = "score"
+
+    def backward(
+        self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
+    ) -> Tensor:
+        self._follows("backward", "score")
+        check_images("seeds", seeds, self.scores.shape, self._samples)
+        if len(wanted) != self._layers:
+            raise ValueError(
+                f"wanted had {len(wanted)} pairs; it must have one a layer, {self._layers}."
+            )
+        self._done = "backward"
+        return self._run.backward(seeds, wanted, of_all=of_all)
+
+    def tangent(self, start: Tensor) -> Gradients:
+        self._follows("tangent", "backward")
+        rows, *shape = self._samples.shape
+        check_images("start", start, (rows - self._loss_rows, *shape), self._samples)
+        self._done = "tangent"
+        return self._run.tangent(start)
+
+    def _follows(self, call: str, before: str) -> None:
+        if self._done != before:
+            raise RuntimeError(f"{call} was called after {self._done}; it must follow {before}.")
+
+
 def _backend(samples: Tensor) -> str:
-    return "cpu" if runs_natively(samples) else "reference"
-
-
-def _check(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
-    if samples.dim() != 4 or not samples.numel():
-        raise ValueError(
-            f"samples had shape {tuple(samples.shape)}; it must be [rows, channels, height, width]."
+    chosen = backends.select("feedforward_critic", (samples,))
+    if chosen in BACKENDS:
+        return chosen
+    if backends.forced() is not None:
+        raise RuntimeError(
+            f"backend {chosen!r} cannot run feedforward_critic; it must be one of {list(BACKENDS)}."
         )
-    if not samples.is_contiguous(memory_format=torch.channels_last):
-        raise ValueError(f"samples had strides {samples.stride()}; it must be channels-last.")
-    rows, *shape = samples.shape
-    if not 0 <= loss_rows <= rows:
-        raise ValueError(f"loss_rows was {loss_rows}; it must be 0 to {rows}, the rows of samples.")
-    if not layers:
-        raise ValueError("layers was empty; it must have at least one layer.")
-    for index, layer in enumerate(layers):
-        shape = _check_layer(f"layers[{index}]", layer, shape, samples)
-
-
-def _check_layer(name: str, layer: Layer, shape: list[int], samples: Tensor) -> list[int]:
-    """The shape of the layer's outputs without rows."""
-    weight, padding, stride = layer.weight, layer.padding, layer.stride
-    if weight.dim() != 4 or weight.shape[1] != shape[0] or not weight.numel():
-        raise ValueError(
-            f"{name}.weight had shape {tuple(weight.shape)}; it must be [outputs, {shape[0]}, "
-            f"kernel height, kernel width], none of them 0."
-        )
-    if min(stride) < 1 or min(padding) < 0 or not layer.slope >= 0:
-        raise ValueError(
-            f"{name} had stride {stride}, padding {padding} and slope {layer.slope}; strides must "
-            f"be above 0, and the others not negative."
-        )
-    space = [
-        (size + 2 * pad - kernel) // step + 1
-        for size, kernel, step, pad in zip(
-            shape[1:], weight.shape[2:], stride, padding, strict=True
-        )
-    ]
-    if min(space) < 1:
-        raise ValueError(f"{name}.weight had a kernel larger than its padded input, {shape[1:]}.")
-    if layer.mask is not None and space != [1, 1]:
-        raise ValueError(f"{name}.mask was given for an output of {space}; it must be one pixel.")
-    _check_like(f"{name}.weight", weight, weight.shape, samples)
-    _check_like(f"{name}.bias", layer.bias, weight.shape[:1], samples)
-    _check_like(f"{name}.mask", layer.mask, (samples.shape[0], weight.shape[0]), samples)
-    return [weight.shape[0], *space]
-
-
-def _check_like(name: str, tensor: Tensor | None, shape: Sequence[int], samples: Tensor) -> None:
-    if tensor is None:
-        return
-    if tensor.dtype is not samples.dtype or tensor.device != samples.device:
-        raise TypeError(
-            f"{name} was {tensor.dtype} on {tensor.device}; it must be {samples.dtype} on "
-            f"{samples.device} as samples."
-        )
-    if tuple(tensor.shape) != tuple(shape) or not tensor.is_contiguous():
-        raise ValueError(
-            f"{name} had shape {tuple(tensor.shape)} and strides {tensor.stride()}; it must be "
-            f"contiguous, {tuple(shape)}."
-        )
+    return "reference"

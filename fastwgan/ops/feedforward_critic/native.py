@@ -47,8 +47,10 @@ class _Pass:
             loss_rows,
             torch.get_num_threads(),
         )
-        bits = samples.element_size() * 8
-        self._workspace: Tensor | None = _cpu.pooled_empty(self._step.workspace(), bits)
+        bits, elements = samples.element_size() * 8, self._step.workspace()
+        if elements < 0:
+            raise ValueError("layers had sizes of which no memory can hold the outputs.")
+        self._workspace: Tensor | None = _cpu.pooled_empty(elements, bits)
         self._step.set_workspace(self._workspace.data_ptr())
         self.scores = _channels_last(samples, shape)
         _FORWARD[samples.dtype](self._step, samples.data_ptr(), self.scores.data_ptr())

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 Pair = tuple[int, int]
 Gradients = list[tuple[Tensor | None, Tensor | None]]
@@ -22,8 +21,8 @@ class Layer(NamedTuple):
 
     weight: Tensor  # [outputs, channels, kernel height, kernel width]
     bias: Tensor | None  # [outputs]
-    slope: float  # 1 for no activation
-    mask: Tensor | None = None  # [rows, outputs], for an output of one pixel
+    slope: float  # not negative; 1 for no activation, as the last layer's
+    mask: Tensor | None = None  # [rows, outputs], not negative, for an output of one pixel
     stride: Pair = (1, 1)
     padding: Pair = (0, 0)
 
@@ -73,7 +72,7 @@ class _Pass:
         with torch.no_grad():
             for layer in layers:
                 z = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
-                factor = torch.where(z > 0, 1.0, layer.slope).to(z.dtype)
+                factor = torch.full_like(z, layer.slope).masked_fill_(z > 0, 1.0)
                 output = F.leaky_relu(z, layer.slope) if layer.slope else F.relu(z)
                 if layer.mask is not None:
                     mask = layer.mask.view(z.shape)
@@ -94,7 +93,7 @@ class _Pass:
                 d = d * self._factors[index]
                 self._cotangents.insert(0, d)
                 layer, x = self._layers[index], self._inputs[index]
-                d = conv2d_input(x.shape, layer.weight, d, layer.stride, layer.padding)
+                d = _input_gradient(layer, d, x)
         return d if of_all else d[self._loss_rows :]
 
     def tangent(self, start: Tensor) -> Gradients:
@@ -106,14 +105,22 @@ class _Pass:
             ):
                 d = self._cotangents[index]
                 moving = torch.cat((self._inputs[index][: self._loss_rows], t))
-                found.append(
-                    (
-                        conv2d_weight(moving, layer.weight.shape, d, layer.stride, layer.padding)
-                        if weight
-                        else None,
-                        d[: self._loss_rows].sum((0, 2, 3)) if bias else None,
-                    )
-                )
+                by_weight = _weight_gradient(layer, d, moving) if weight else None
+                has_bias = bias and layer.bias is not None
+                found.append((by_weight, d[: self._loss_rows].sum((0, 2, 3)) if has_bias else None))
                 t = F.conv2d(t, layer.weight, None, layer.stride, layer.padding)
                 t = t * self._factors[index][self._loss_rows :]
         return found
+
+
+def _input_gradient(layer: Layer, d: Tensor, x: Tensor) -> Tensor:
+    patches = layer.weight.flatten(1).t() @ d.flatten(2)  # [rows, in kernel, positions]
+    kernel = layer.weight.shape[2:]
+    return F.fold(patches, x.shape[2:], kernel, padding=layer.padding, stride=layer.stride)
+
+
+def _weight_gradient(layer: Layer, d: Tensor, x: Tensor) -> Tensor:
+    # Not torch's own gradient, which reads past the end of some one-channel images.
+    patches = F.unfold(x, layer.weight.shape[2:], padding=layer.padding, stride=layer.stride)
+    total = torch.einsum("rop,rkp->ok", d.flatten(2), patches)
+    return total.view(layer.weight.shape)
