@@ -114,7 +114,7 @@ def autograd(one: Given) -> Found:
 
 
 def found(one: Given, wanted: Sequence[tuple[bool, bool]] | None = None) -> Found:
-    """The same by the operation; gradients for each pair, or of what weights and biases there are."""
+    """The same by the operation; gradients for each pair, or of all tensors there are."""
     flags = wanted or [(True, True)] * len(one.layers)
     run = score(one.samples, one.layers, one.loss_rows)
     adjoint = run.backward(one.seeds, flags, of_all=one.of_all)

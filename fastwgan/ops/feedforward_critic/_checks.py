@@ -14,8 +14,8 @@ def check_samples(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> N
     """Raises unless the layers fit the samples, and each other."""
     if samples.dim() != 4 or not samples.numel():
         raise ValueError(
-            f"samples had shape {tuple(samples.shape)}; it must be [rows, channels, height, width],"
-            f"none of them 0."
+            f"samples had shape {tuple(samples.shape)}; it must be [rows, channels, height, "
+            f"width], none of them 0."
         )
     check_images("samples", samples, samples.shape, samples)
     rows, *shape = samples.shape
