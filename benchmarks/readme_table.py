@@ -21,7 +21,9 @@ ORDER = (
     "weight_clip",
     "gradient_penalty",
     "bias_activation",
+    "feedforward_critic",
     "critic_step",
+    "trainer",
 )
 
 

@@ -61,7 +61,7 @@ FW_INLINE void transpose_square(Vector<T, Bytes>* rows) {
   using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 #pragma GCC unroll 4
   for (int width = 1; width < size; width *= 2) {
-    Vector<Index, Bytes> upper, lower;
+    Vector<Index, Bytes> upper = {}, lower = {};
 #pragma GCC unroll 16
     for (int lane = 0; lane < size; ++lane) {
       upper[lane] = (lane & width) != 0 ? size + lane - width : lane;

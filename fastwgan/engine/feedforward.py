@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from fastwgan.engine.direct import Call, calls_of
 from fastwgan.engine.masks import drawn_mask
 from fastwgan.ops import feedforward_critic
+from fastwgan.ops._library import no_mode_active
 from fastwgan.ops.feedforward_critic import Layer, Pass
 
 _EXACT = (Tensor, Parameter)
@@ -90,7 +91,7 @@ def feedforward_of(critic: Callable[..., Tensor], samples: Tensor) -> Feedforwar
         return None
     if type(samples) not in _EXACT or samples.dim() not in (2, 4) or not samples.numel():
         return None
-    if samples.layout is not torch.strided:
+    if samples.layout is not torch.strided or not no_mode_active():
         return None
     calls = calls_of(critic)
     return _Reader(samples).read(calls) if calls else None

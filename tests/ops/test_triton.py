@@ -57,7 +57,9 @@ def _interpret(name: str, *arguments: str) -> dict[str, int]:
     """Runs tests of one operation on backend "triton"; the launches of each kernel."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTWGAN_")}
     environment |= {"PYTHONPATH": PACKAGES, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "--only-backend", "triton", "-p"]
+    # Not by -m, which would put the checkout before an installed package.
+    start = "import sys; sys.path.pop(0); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    command = [sys.executable, "-c", start, "-q", "--only-backend", "triton", "-p"]
     command += ["no:cacheprovider", "-W", "ignore::RuntimeWarning:triton.runtime.interpreter"]
     done = subprocess.run(
         [*command, f"tests/ops/test_{name}.py", *arguments],

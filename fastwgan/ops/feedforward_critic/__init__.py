@@ -44,7 +44,7 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
         RuntimeError: a forced backend cannot run here; of the other two, they are out of order.
 
     Not seen by autograd. NaN stays in its row. Cost, in products of the penalty's rows with a
-    hidden layer's weights, where these are a third: three, three and four for the three calls, and
+    hidden layer's weights, where these are a third: three, five and two for the three calls, and
     two less for the first layer. The samples and weights must not change between the calls.
 
     Source: docs/engine.md, "One sweep".
