@@ -61,8 +61,8 @@ def _peak(critic: nn.Module, step: Step) -> int:
     return peak_bytes(step)
 
 
-# Measured: 0.68, of which 0.46 are the gradients, and 0.83. The aim, 0.6, is missed: the activations
-# of all rows are kept to the backward pass, and packed blocks are a tenth of a megabyte and more.
+# Measured: 0.68, of which 0.46 are the gradients, and 0.83. The aim, 0.6, is missed: activations of
+# all rows are kept to the backward pass, and packed blocks are a tenth of a megabyte and more.
 # The bounds notice when that becomes worse.
 PEAKS = {
     "mlp": (_mlp, (784,), 64, 0.75),
