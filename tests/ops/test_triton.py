@@ -108,9 +108,14 @@ _FEW = [
 ]
 
 
+# Faults not mended yet, bytes a thread; docs/triton.md lists all forms that spill. One that is mended
+# fails here until its line is taken out.
+_SPILLED = {("spectral_norm rows bfloat16 source=1 dots=False", "sm_120"): 4}
+
+
 def _check(case: Case, target: str) -> None:
     found = compiled(case, target)
-    assert found.spilled == 0, found
+    assert found.spilled == _SPILLED.get((case.name, target), 0), found
     assert found.registers <= (512 if target.startswith("gfx") else 255)
     if not target.startswith("gfx"):  # its half-precision accesses are of 8 bytes
         assert found.widest >= case.widest, found
