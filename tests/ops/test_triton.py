@@ -108,8 +108,8 @@ _FEW = [
 ]
 
 
-# Faults not mended yet, bytes a thread; docs/triton.md lists all forms that spill. One that is mended
-# fails here until its line is taken out.
+# Faults not mended yet, bytes a thread; docs/triton.md lists all forms that spill. One that is
+# mended fails here until its line is taken out.
 _SPILLED = {("spectral_norm rows bfloat16 source=1 dots=False", "sm_120"): 4}
 
 
