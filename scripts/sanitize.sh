@@ -34,9 +34,10 @@ unset PYTHONPATH
 "$python" "$root/scripts/sanitizer_is_awake.py"
 # Every operation, dtype, instruction set, layout, odd size and hostile input runs. Left out is what
 # calls the same kernels on the same kinds of memory again: random examples, numeric differentiation,
-# operator checks and compilers, which are most of the time, the reference, which has no kernel, and the CUDA kernels
+# operator checks and compilers, which are most of the time, the reference and Triton, which have no kernel
+# here, and the CUDA kernels
 # (scripts/sanitize_cuda.sh).
-again="hypothesis or gradcheck or opcheck or compile or reference or cuda-emulated"
+again="hypothesis or gradcheck or opcheck or compile or reference or cuda-emulated or triton"
 selected=("$root/tests/ops" "$root/tests/test_optim_plain.py" -k "not ($again)")
 [ $# -gt 0 ] && selected=("$@")
 "$python" -m pytest -q -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider "${selected[@]}"
