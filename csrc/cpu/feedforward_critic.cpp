@@ -1,6 +1,5 @@
 #include "fastwgan/feedforward_critic.h"
 
-#include "feedforward_layers.h"
 #include "feedforward_step.h"
 
 namespace fastwgan {
@@ -76,12 +75,14 @@ int forward(const fw_feedforward_step* given, const T* samples, T* scores) {
   const Step<T> step(*given);
   parallel(step.team_size(), [&](Team& team, int thread) {
     pack_all(step, team, thread);
-    const Range mine = step.rows_of(team, thread);
     const T* inputs = samples;
     for (int64_t l = 0; l < step.count(); ++l) {
       const Layer<T> layer = step.layer(l);
       T* results = l + 1 < step.count() ? layer.activations : scores;
+      const Share mine =
+          share_of<T>(layer.window, {0, step.rows()}, layer.outputs, thread, team.size());
       layer_forward<T>(layer, inputs, mine, results, step.scratch(thread));
+      team.barrier();
       inputs = results;
     }
   });
@@ -115,30 +116,37 @@ void loss_gradients(const Step<T>& step, int64_t index, const Backward<T>& given
 }
 
 // Cotangents from those of layer `index` to its inputs: over the activations there at the loss's
-// rows, beside them at the penalty's.
+// rows, before them at the penalty's.
 template <class T>
 void transpose_rows(const Step<T>& step, int64_t index, const Backward<T>& given, const Team& team,
                     int thread) {
   const Layer<T> layer = step.layer(index);
+  const int64_t losses = step.loss_rows(), penalised = step.rows() - losses;
+  const auto run = [&](const T* cotangents, int64_t first_row, Range rows,
+                       const Target<T>& target) {
+    const Share mine = share_of<T>(layer.window, rows, layer.window.depth(), thread, team.size());
+    layer_transpose<T>(layer, cotangents, first_row, mine, target, step.scratch(thread));
+  };
+  const Layer<T> before = index > 0 ? step.layer(index - 1) : layer;
+  const Range all = {0, step.rows()}, first = {0, penalised}, rest = {penalised, step.rows()};
+  const Target<T> inner = {&before, before.cotangents, {penalised, losses}};
+  const Target<T> samples = {nullptr, given.gradient, {}};
   const bool is_last = index + 1 == step.count();
-  const int64_t first = step.loss_rows();
-  const T* of_loss = is_last ? given.seeds : layer.activations;
-  const T* of_points = is_last ? given.seeds : layer.cotangents;
-  const int64_t points_row = is_last ? 0 : first;
-  const Range penalised = step.rows_of(team, thread, first);
-  const Range losses = part_of(first, thread, team.size());
-  T* scratch = step.scratch(thread);
-  if (index > 0) {
-    const Layer<T> before = step.layer(index - 1);
-    layer_transpose<T>(layer, of_loss, 0, losses, {&before, before.activations, 0}, scratch);
-    layer_transpose<T>(layer, of_points, points_row, penalised, {&before, before.cotangents, first},
-                       scratch);
-    return;
+  // Seeds and gradients of all samples have the loss's rows first.
+  if (is_last && index > 0) {
+    run(given.seeds + losses * layer.elements(), 0, first, inner);
+    run(given.seeds, penalised, rest, inner);
+  } else if (index > 0) {
+    run(layer.cotangents, 0, all, inner);
+  } else if (is_last) {
+    run(given.of_all ? given.seeds : given.seeds + losses * layer.elements(), 0,
+        given.of_all ? all : first, samples);
+  } else if (!given.of_all) {
+    run(layer.cotangents, 0, first, samples);
+  } else {
+    run(layer.activations, 0, {0, losses}, samples);
+    run(layer.cotangents, losses, {losses, step.rows()}, samples);
   }
-  if (given.of_all)
-    layer_transpose<T>(layer, of_loss, 0, losses, {nullptr, given.gradient, 0}, scratch);
-  layer_transpose<T>(layer, of_points, points_row, penalised,
-                     {nullptr, given.gradient, given.of_all ? 0 : first}, scratch);
 }
 
 template <class T>
@@ -168,14 +176,15 @@ int tangent(const fw_feedforward_step* given, const T* seeds, const T* start,
   const Step<T> step(*given);
   const int64_t first = step.loss_rows(), rows = step.rows() - first;
   parallel(step.team_size(), [&](Team& team, int thread) {
-    const Range moving = step.rows_of(team, thread, first);
     const T* tangents = start;
     for (int64_t l = 0; l + 1 < step.count(); ++l) {
       const Layer<T> layer = step.layer(l);
-      layer_tangent<T>(layer, tangents, l == 0 ? first : 0, moving, step.scratch(thread));
+      const Share mine =
+          share_of<T>(layer.window, {first, step.rows()}, layer.outputs, thread, team.size());
+      layer_tangent<T>(layer, tangents, l == 0 ? first : 0, mine, step.scratch(thread));
+      team.barrier();
       tangents = layer.activations;
     }
-    team.barrier();
     for (int64_t l = 0; l < step.count(); ++l) {
       if (weight_gradients[l] == nullptr) continue;
       const Layer<T> layer = step.layer(l);

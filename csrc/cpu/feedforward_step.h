@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "fastwgan/feedforward_critic.h"
-#include "feedforward_layers.h"
+#include "feedforward_sums.h"
 
 namespace fastwgan {
 namespace {
@@ -65,11 +65,6 @@ class Step {
     return threads_for(products * rows() / 4, given_.threads);
   }
 
-  Range rows_of(const Team& team, int thread, int64_t first = 0) const {
-    const Range part = part_of(rows() - first, thread, team.size());
-    return {first + part.begin, first + part.end};
-  }
-
  private:
   // Without its parts of the workspace.
   Layer<T> given_layer(int64_t index) const {
@@ -103,8 +98,8 @@ class Step {
       }
     }
     if (index + 1 < count()) {
-      layer.activations = next;
-      layer.cotangents = next + rows() * layer.elements();
+      layer.cotangents = next;
+      layer.activations = next + (rows() - loss_rows()) * layer.elements();
     }
     return layer;
   }
@@ -125,8 +120,10 @@ class Step {
 
   int64_t scratch_of_thread() const {
     int64_t most = 0;
-    for (int64_t l = 0; l < count(); ++l)
-      most = std::max(most, scratch_elements(given_layer(l), rows()));
+    for (int64_t l = 0; l < count(); ++l) {
+      const Layer<T> layer = given_layer(l);
+      most = std::max({most, product_scratch(layer, rows()), sum_scratch(layer)});
+    }
     return padded_columns<T>(most);
   }
 
@@ -152,7 +149,7 @@ inline double bound_of(const fw_feedforward_layer& layer, double rows, double th
   const double weights = 4 * depth * outputs;
   const double results = rows * (sample + 2 * positions * outputs);
   const double scratch =
-      49152 + 100 * (depth + sample) + 64 * (rows + 49152 + 256) + 256 * (outputs + 128);
+      49152 + 100 * (depth + sample) + 64 * (rows + 49152 + 512) + 512 * (outputs + 128);
   return weights + results + threads * scratch + rows * positions * depth * outputs;
 }
 

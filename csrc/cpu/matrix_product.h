@@ -2,19 +2,21 @@
 //
 // B is packed into slivers, as wide as a tile: packed[s][k][j] = B[k][s * width + j], zeros beyond
 // its columns, before or on the way. A is read where it is, by a stride of rows and one of depth. A
-// sliver's block of 256 rows stays in the first-level cache while all of A's rows pass by it. Every
-// element of C is the same sum in the same order, however the work is split among threads.
+// sliver's block of 512 rows stays in the nearest caches while all of A's rows pass by it: smaller
+// blocks are nearer, and cost more beginnings and ends of tiles than that gains. Every element of C
+// is the same sum in the same order, however the work is split among threads.
 #pragma once
 
 #include <type_traits>
 
+#include "capabilities.h"
 #include "parallel.h"
 #include "simd.h"
 
 namespace fastwgan {
 
 constexpr int tile_rows = 6;  // by two vectors: 12 sums, 2 of B and 1 of A fill 16 registers
-constexpr int64_t depth_block = 256;
+constexpr int64_t depth_block = 512;
 
 template <class T, int Bytes>
 constexpr int64_t sliver_width = 2 * lanes<T, Bytes>;
@@ -148,46 +150,86 @@ struct Left {  // A[i][k] = at[i * row + k * step]
   int64_t row, step;
 };
 
-// One tile's sums over a block of depth: from `partial` unless it is the first, to it unless it is
-// the last, where finish(row, column, sum, count) takes them by vectors.
-template <class T, int Bytes, int Rows, class Finish>
-FW_INLINE void multiply_tile(Left<T> left, const T* right, int64_t depth, T* partial, bool is_first,
-                             bool is_last, int64_t row, int64_t column, int64_t columns,
-                             const Finish& finish) {
+// sums [Rows, 2 vectors] of a tile over a block of depth, on top of what is there unless is_first.
+template <class T, int Bytes, int Rows>
+FW_INLINE void sum_rows_of_tile(Left<T> left, const T* right, int64_t depth, bool is_first,
+                                T* sums) {
   using V = Vector<T, Bytes>;
   constexpr int64_t step = lanes<T, Bytes>;
-  V sums[Rows][2] = {};
-  if (!is_first)
-    for (int i = 0; i < Rows; ++i)
-      for (int h = 0; h < 2; ++h) sums[i][h] = load<T, Bytes>(partial + (2 * i + h) * step);
+  V here[Rows][2];  // not "= {}", which clears memory by a slow string instruction
+  if (is_first) {
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) here[i][0] = here[i][1] = V{};
+  } else {
+#pragma GCC unroll 6
+    for (int i = 0; i < Rows; ++i) {
+      here[i][0] = load<T, Bytes>(sums + 2 * i * step);
+      here[i][1] = load<T, Bytes>(sums + (2 * i + 1) * step);
+    }
+  }
+  // Two pointers, from which the processor reaches three rows each by its own addressing.
+  const T* upper = left.at;
+  const T* lower = left.at + 3 * left.row;
   for (int64_t k = 0; k < depth; ++k) {
     const V low = load<T, Bytes>(right), high = load<T, Bytes>(right + step);
     right += 2 * step;
-    const T* a = left.at + k * left.step;
 #pragma GCC unroll 6
     for (int i = 0; i < Rows; ++i) {
-      const T factor = a[i * left.row];
-      sums[i][0] += factor * low;
-      sums[i][1] += factor * high;
+      const T factor = i < 3 ? upper[i * left.row] : lower[(i - 3) * left.row];
+      here[i][0] += factor * low;
+      here[i][1] += factor * high;
     }
+    upper += left.step;
+    lower += left.step;
   }
-  if (!is_last) {
-    for (int i = 0; i < Rows; ++i)
-      for (int h = 0; h < 2; ++h) store<T, Bytes>(partial + (2 * i + h) * step, sums[i][h]);
-    return;
+#pragma GCC unroll 6
+  for (int i = 0; i < Rows; ++i) {
+    store<T, Bytes>(sums + 2 * i * step, here[i][0]);
+    store<T, Bytes>(sums + (2 * i + 1) * step, here[i][1]);
   }
+}
+
+template <class T, int Bytes>
+FW_INLINE void sum_tile_body(Left<T> left, int rows, const T* right, int64_t depth, bool is_first,
+                             T* sums) {
+  switch (rows) {
+    case 1:
+      return sum_rows_of_tile<T, Bytes, 1>(left, right, depth, is_first, sums);
+    case 2:
+      return sum_rows_of_tile<T, Bytes, 2>(left, right, depth, is_first, sums);
+    case 3:
+      return sum_rows_of_tile<T, Bytes, 3>(left, right, depth, is_first, sums);
+    case 4:
+      return sum_rows_of_tile<T, Bytes, 4>(left, right, depth, is_first, sums);
+    case 5:
+      return sum_rows_of_tile<T, Bytes, 5>(left, right, depth, is_first, sums);
+    default:
+      return sum_rows_of_tile<T, Bytes, 6>(left, right, depth, is_first, sums);
+  }
+}
+
+// A function of its own, so that its loop has all registers.
+FW_DISPATCH(sum_tile,
+            (Left<T> left, int rows, const T* right, int64_t depth, bool is_first, T* sums),
+            (left, rows, right, depth, is_first, sums))
+
+// finish(row, column, sum, count) takes a tile's sums [rows, 2 vectors], vector by vector.
+template <class T, int Bytes, class Finish>
+FW_INLINE void finish_tile(const T* sums, int rows, int64_t row, int64_t column, int64_t columns,
+                           const Finish& finish) {
+  constexpr int64_t step = lanes<T, Bytes>;
   if (columns - column >= 2 * step) {
-#pragma GCC unroll 6
-    for (int i = 0; i < Rows; ++i) {
-      finish(row + i, column, sums[i][0], Whole());
-      finish(row + i, column + step, sums[i][1], Whole());
+    for (int i = 0; i < rows; ++i, sums += 2 * step) {
+      finish(row + i, column, load<T, Bytes>(sums), Whole());
+      finish(row + i, column + step, load<T, Bytes>(sums + step), Whole());
     }
     return;
   }
-  for (int i = 0; i < Rows; ++i)
-    for (int h = 0; h < 2; ++h) {
+  for (int i = 0; i < rows; ++i)
+    for (int h = 0; h < 2; ++h, sums += step) {
       const int64_t rest = columns - column - h * step;
-      if (rest > 0) finish(row + i, column + h * step, sums[i][h], rest < step ? rest : step);
+      if (rest > 0)
+        finish(row + i, column + h * step, load<T, Bytes>(sums), rest < step ? rest : step);
     }
 }
 
@@ -232,29 +274,25 @@ constexpr int64_t multiply_scratch(int64_t rows) {
   return (rows + depth_block) * padded_columns<T>(1);
 }
 
-// C[first_row + r] = A[r] B for r < rows, A [rows, depth], B [depth, columns].
+// C[first_row + r] = A[r] B for r < rows and some columns, the first a multiple of every sliver's
+// width; A [rows, depth], B [depth, all_columns].
 template <class T, int Bytes, class Right, class Finish>
 FW_INLINE void multiply(Left<T> left, int64_t rows, const Right& right, int64_t depth,
-                        int64_t columns, int64_t first_row, T* scratch, const Finish& finish) {
+                        Range columns, int64_t all_columns, int64_t first_row, T* scratch,
+                        const Finish& finish) {
   constexpr int64_t width = sliver_width<T, Bytes>;
   T* partials = scratch + depth_block * width;  // a sliver of as many rows
-  for (int64_t s = 0; s < tiles_of(columns, width); ++s)
+  for (int64_t s = columns.begin / width; s < tiles_of(columns.end, width); ++s)
     for (int64_t begin = 0; begin < depth; begin += depth_block) {
       const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;
-      const bool is_first = begin == 0, is_last = begin + size == depth;
       const T* block = right.block(s, begin, size, scratch);
-      for (int64_t r = 0; r < rows;) {
-        const Left<T> here = {left.at + r * left.row + begin * left.step, left.row, left.step};
-        T* partial = partials + r * width;
-        if (rows - r >= tile_rows) {
-          multiply_tile<T, Bytes, tile_rows>(here, block, size, partial, is_first, is_last,
-                                             first_row + r, s * width, columns, finish);
-          r += tile_rows;
-        } else {
-          multiply_tile<T, Bytes, 1>(here, block, size, partial, is_first, is_last, first_row + r,
-                                     s * width, columns, finish);
-          r += 1;
-        }
+      for (int64_t r = 0; r < rows; r += tile_rows) {
+        const int some = static_cast<int>(rows - r < tile_rows ? rows - r : tile_rows);
+        T* sums = depth > depth_block ? partials + r * width : partials;
+        sum_tile<T>({left.at + r * left.row + begin * left.step, left.row, left.step}, some, block,
+                    size, begin == 0, sums);
+        if (begin + size == depth)
+          finish_tile<T, Bytes>(sums, some, first_row + r, s * width, all_columns, finish);
       }
     }
 }
