@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastwgan.engine.direct import NotDirect, calls_of, run_direct
-from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_reader import feedforward_of
 from fastwgan.engine.feedforward_step import feedforward_penalty
 from fastwgan.engine.generic import Run, WithZeros, input_gradient, rooted, run
 from fastwgan.engine.penalty import Term, by_itself

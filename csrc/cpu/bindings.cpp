@@ -174,14 +174,14 @@ void bind_feedforward_critic(py::module_& m, const std::string& type, Forward fo
         py::arg("step"), py::arg("samples"), py::arg("seeds"), py::arg("of_all"),
         py::arg("weight_gradients"), py::arg("bias_gradients"), py::arg("gradient"), ReleaseGil());
   m.def(("feedforward_critic_tangent_" + type).c_str(),
-        [tangent](const FeedforwardStep& step, Address seeds, Address start,
+        [tangent](const FeedforwardStep& step, Address seeds, Address start, bool adds,
                   Address weight_gradients) {
-          check(tangent(step.get(), at<const T>(seeds), at<const T>(start),
+          check(tangent(step.get(), at<const T>(seeds), at<const T>(start), adds,
                         at<T* const>(weight_gradients)),
                 "feedforward_critic_tangent");
         },
-        py::arg("step"), py::arg("seeds"), py::arg("start"), py::arg("weight_gradients"),
-        ReleaseGil());
+        py::arg("step"), py::arg("seeds"), py::arg("start"), py::arg("adds"),
+        py::arg("weight_gradients"), ReleaseGil());
 }
 
 void bind_feedforward_step(py::module_& m) {

@@ -1,41 +1,16 @@
 #include "fastwgan/feedforward_critic.h"
 
 #include "feedforward_step.h"
+#include "feedforward_weights.h"
 
 namespace fastwgan {
 namespace {
 
-// to[o][tap][channel] = from[o][channel][tap], or back.
+// All layers' weights, packed for the pass that follows.
 template <class T>
-void reorder(const Layer<T>& layer, const T* from, T* to, bool back, Range outputs) {
-  const int64_t channels = layer.window.channels;
-  const int64_t taps = layer.window.kernel_height * layer.window.kernel_width;
-  for (int64_t o = outputs.begin; o < outputs.end; ++o) {
-    const int64_t start = o * channels * taps;
-    for (int64_t c = 0; c < channels; ++c)
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        const int64_t torchs = start + c * taps + tap, ours = start + tap * channels + c;
-        if (back)
-          to[torchs] = from[ours];
-        else
-          to[ours] = from[torchs];
-      }
-  }
-}
-
-template <class T>
-void pack_all(const Step<T>& step, Team& team, int thread) {
-  for (int64_t l = 0; l < step.count(); ++l) {
-    const Layer<T> layer = step.layer(l);
-    if (layer.ordered != nullptr)
-      reorder(layer, layer.weight, layer.ordered, false,
-              part_of(layer.outputs, thread, team.size()));
-  }
-  team.barrier();
-  for (int64_t l = 0; l < step.count(); ++l) {
-    const Layer<T> layer = step.layer(l);
-    if (layer.packed != nullptr) pack<T>(layer, thread, team.size());
-  }
+void prepare_all(const Step<T>& step, bool transposed, Team& team, int thread) {
+  for (int64_t l = 0; l < step.count(); ++l)
+    prepare<T>(step.layer(l), transposed, thread, team.size(), step.scratch(thread));
   team.barrier();
 }
 
@@ -74,7 +49,7 @@ int forward(const fw_feedforward_step* given, const T* samples, T* scores) {
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
   parallel(step.team_size(), [&](Team& team, int thread) {
-    pack_all(step, team, thread);
+    prepare_all(step, true, team, thread);
     const T* inputs = samples;
     for (int64_t l = 0; l < step.count(); ++l) {
       const Layer<T> layer = step.layer(l);
@@ -108,8 +83,7 @@ void loss_gradients(const Step<T>& step, int64_t index, const Backward<T>& given
   const T* inputs = index > 0 ? step.layer(index - 1).activations : given.samples;
   T* weight_gradient = given.of_weights[index];
   if (weight_gradient != nullptr && step.loss_rows() > 0)
-    add_weight_gradient(layer, cotangents, inputs, step.loss_rows(), true,
-                        layer.ordered != nullptr ? layer.ordered_gradient : weight_gradient, team,
+    add_weight_gradient(layer, cotangents, inputs, step.loss_rows(), true, weight_gradient, team,
                         thread, scratch);
   if (given.of_biases[index] != nullptr)
     sum_rows(layer, cotangents, step.loss_rows(), given.of_biases[index], team, thread, scratch);
@@ -157,6 +131,7 @@ int backward(const fw_feedforward_step* given, const Backward<T>& wanted) {
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
   parallel(step.team_size(), [&](Team& team, int thread) {
+    prepare_all(step, false, team, thread);
     for (int64_t l = step.count() - 1; l >= 0; --l) {
       loss_gradients(step, l, wanted, team, thread);
       team.barrier();
@@ -168,42 +143,54 @@ int backward(const fw_feedforward_step* given, const Backward<T>& wanted) {
 }
 
 template <class T>
-int tangent(const fw_feedforward_step* given, const T* seeds, const T* start,
-            T* const* weight_gradients) {
-  if (!is_valid(given) || given->workspace == nullptr || seeds == nullptr ||
-      weight_gradients == nullptr || (start == nullptr && given->loss_rows < given->rows))
+struct Tangent {
+  const T *seeds, *start;
+  bool adds;
+  T* const* of_weights;
+};
+
+// The penalty rows' share of a layer's weight gradient. Their tangents lie over its activations.
+template <class T>
+void penalty_gradient(const Step<T>& step, int64_t index, const Tangent<T>& given, const Team& team,
+                      int thread) {
+  const Layer<T> layer = step.layer(index);
+  const int64_t first = step.loss_rows();
+  const T* inputs = given.start;
+  if (index > 0) inputs = step.layer(index - 1).activations + first * layer.window.sample();
+  const T* cotangents =
+      index + 1 < step.count() ? layer.cotangents : given.seeds + first * layer.elements();
+  add_weight_gradient(layer, cotangents, inputs, step.rows() - first, !given.adds,
+                      given.of_weights[index], team, thread, step.scratch(thread));
+}
+
+template <class T>
+int tangent(const fw_feedforward_step* given, const Tangent<T>& wanted) {
+  if (!is_valid(given) || given->workspace == nullptr || wanted.seeds == nullptr ||
+      wanted.of_weights == nullptr || (wanted.start == nullptr && given->loss_rows < given->rows) ||
+      (!wanted.adds && given->loss_rows > 0))
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
-  const int64_t first = step.loss_rows(), rows = step.rows() - first;
+  const int64_t first = step.loss_rows();
   parallel(step.team_size(), [&](Team& team, int thread) {
-    const T* tangents = start;
-    for (int64_t l = 0; l + 1 < step.count(); ++l) {
-      const Layer<T> layer = step.layer(l);
-      const Share mine =
-          share_of<T>(layer.window, {first, step.rows()}, layer.outputs, thread, team.size());
-      layer_tangent<T>(layer, tangents, l == 0 ? first : 0, mine, step.scratch(thread));
+    if (first < step.rows()) {
+      prepare_all(step, true, team, thread);
+      const T* tangents = wanted.start;
+      for (int64_t l = 0; l + 1 < step.count(); ++l) {
+        const Layer<T> layer = step.layer(l);
+        const Share mine =
+            share_of<T>(layer.window, {first, step.rows()}, layer.outputs, thread, team.size());
+        layer_tangent<T>(layer, tangents, l == 0 ? first : 0, mine, step.scratch(thread));
+        team.barrier();
+        tangents = layer.activations;
+      }
+      for (int64_t l = 0; l < step.count(); ++l)
+        if (wanted.of_weights[l] != nullptr) penalty_gradient(step, l, wanted, team, thread);
       team.barrier();
-      tangents = layer.activations;
     }
-    for (int64_t l = 0; l < step.count(); ++l) {
-      if (weight_gradients[l] == nullptr) continue;
-      const Layer<T> layer = step.layer(l);
-      const T* inputs =
-          l > 0 ? step.layer(l - 1).activations + first * layer.window.sample() : start;
-      const T* cotangents =
-          l + 1 < step.count() ? layer.cotangents : seeds + first * layer.elements();
-      if (rows > 0)
-        add_weight_gradient(layer, cotangents, inputs, rows, first == 0,
-                            layer.ordered != nullptr ? layer.ordered_gradient : weight_gradients[l],
-                            team, thread, step.scratch(thread));
-    }
-    team.barrier();
-    for (int64_t l = 0; l < step.count(); ++l) {
-      const Layer<T> layer = step.layer(l);
-      if (weight_gradients[l] != nullptr && layer.ordered != nullptr)
-        reorder(layer, static_cast<const T*>(layer.ordered_gradient), weight_gradients[l], true,
-                part_of(layer.outputs, thread, team.size()));
-    }
+    for (int64_t l = 0; l < step.count(); ++l)
+      if (wanted.of_weights[l] != nullptr)
+        restore_order<T>(step.layer(l), wanted.of_weights[l], thread, team.size(),
+                         step.scratch(thread));
   });
   return FW_OK;
 }
@@ -243,11 +230,13 @@ int fw_feedforward_critic_backward_f64(const fw_feedforward_step* step, const do
 }
 
 int fw_feedforward_critic_tangent_f32(const fw_feedforward_step* step, const float* seeds,
-                                      const float* start, float* const* weight_gradients) {
-  return fastwgan::tangent(step, seeds, start, weight_gradients);
+                                      const float* start, int adds,
+                                      float* const* weight_gradients) {
+  return fastwgan::tangent<float>(step, {seeds, start, adds != 0, weight_gradients});
 }
 
 int fw_feedforward_critic_tangent_f64(const fw_feedforward_step* step, const double* seeds,
-                                      const double* start, double* const* weight_gradients) {
-  return fastwgan::tangent(step, seeds, start, weight_gradients);
+                                      const double* start, int adds,
+                                      double* const* weight_gradients) {
+  return fastwgan::tangent<double>(step, {seeds, start, adds != 0, weight_gradients});
 }

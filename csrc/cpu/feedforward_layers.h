@@ -16,17 +16,21 @@ struct Layer {
   T slope;
   const T *weight, *bias, *mask;
   // Parts of the workspace:
-  T* ordered;  // [outputs, depth]: the weight channels-last; null where torch's order is so
-  T* ordered_gradient;   // likewise; the memory of `ordered` where that is read by packing alone
-  T* packed_transposed;  // weight^T [depth, outputs] in slivers; null where the window is whole
-  T* packed;             // weight [outputs, depth] in slivers; likewise
-  T* activations;        // [rows, positions, outputs]; null for the last layer
+  T* ordered;  // [outputs, depth]: the weight channels-last; null but for a whole window of which
+               // torch's order is another
+  T* packed;   // weight^T [depth, outputs] in slivers, or in the transpose weight [outputs, depth];
+               // null where the window is whole
+  T* activations;  // [rows, positions, outputs]; null for the last layer
   // [penalty rows, positions, outputs], before the activation; likewise. The activations begin
   // where these end, so that with the loss rows' cotangents, over activations, they are one matrix.
   T* cotangents;
 
   const T* matrix() const { return ordered != nullptr ? ordered : weight; }  // [outputs, depth]
   int64_t elements() const { return window.positions() * outputs; }          // of an output
+  // Whether torch's order of the weight's columns, [channels, taps], is another than a patch's.
+  bool is_reordered() const {
+    return window.channels > 1 && window.kernel_height * window.kernel_width > 1;
+  }
   // How many patches are gathered at a time.
   int64_t patches() const {
     const int64_t fitting = std::max(fewest_patches, patch_block / window.depth());
@@ -106,8 +110,9 @@ struct Store {
 // scratch of a thread, in elements, that the products below ask for at most.
 template <class T>
 int64_t product_scratch(const Layer<T>& layer, int64_t rows) {
-  if (layer.window.is_whole()) return multiply_scratch<T>(rows);
-  return layer.patches() * layer.window.depth() + multiply_scratch<T>(layer.patches()) +
+  const int64_t depth = std::max(layer.window.depth(), layer.outputs);
+  if (layer.window.is_whole()) return multiply_scratch<T>(rows, depth);
+  return layer.patches() * layer.window.depth() + multiply_scratch<T>(layer.patches(), depth) +
          layer.samples() * layer.window.sample();
 }
 
@@ -143,7 +148,7 @@ FW_INLINE void for_patches(const Layer<T>& layer, const T* inputs, int64_t first
   }
   const int64_t end = rows.end * window.positions(), block = layer.patches();
   T* partial = scratch + block * depth;
-  const Packed<T, Bytes> right = {layer.packed_transposed, depth};
+  const Packed<T, Bytes> right = {layer.packed, depth};
   for (int64_t first = rows.begin * window.positions(); first < end; first += block) {
     const Range here = {first, std::min(first + block, end)};
     gather<T, Bytes>(window, inputs, first_row, here, scratch);
@@ -238,7 +243,7 @@ FW_INLINE void layer_transpose_body(const Layer<T>& layer, const T* cotangents, 
   }
   const int64_t block = layer.patches(), samples = layer.samples();
   T* partial = scratch + block * depth;
-  T* collected = partial + multiply_scratch<T>(block);
+  T* collected = partial + multiply_scratch<T>(block, outputs);
   const Packed<T, Bytes> right = {layer.packed, outputs};
   const Store<T, Bytes> finish = {scratch, depth};
   for (int64_t row = rows.begin; row < rows.end; row += samples) {
@@ -261,19 +266,5 @@ FW_DISPATCH(layer_transpose,
             (const Layer<T>& layer, const T* cotangents, int64_t first_row, Share share,
              const Target<T>& target, T* scratch),
             (layer, cotangents, first_row, share, target, scratch))
-
-// Packs this part of a layer's weight, both ways.
-template <class T, int Bytes>
-FW_INLINE void pack_body(const Layer<T>& layer, int part, int parts) {
-  constexpr int64_t width = sliver_width<T, Bytes>;
-  const int64_t depth = layer.window.depth();
-  pack_columns<T, Bytes>(layer.matrix(), depth, depth, layer.outputs,
-                         part_of(tiles_of(layer.outputs, width), part, parts),
-                         layer.packed_transposed);
-  pack_rows<T, Bytes>(layer.matrix(), depth, layer.outputs, depth,
-                      part_of(tiles_of(depth, width), part, parts), layer.packed);
-}
-
-FW_DISPATCH(pack, (const Layer<T>& layer, int part, int parts), (layer, part, parts))
 
 }  // namespace fastwgan

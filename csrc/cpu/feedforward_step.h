@@ -81,22 +81,11 @@ class Step {
 
   Layer<T> laid_out(int64_t index, T* next) const {
     Layer<T> layer = given_layer(index);
-    const int64_t outputs = layer.outputs;
-    const int64_t depth = layer.window.depth();
-    if (!layer.window.is_whole()) {
-      layer.packed_transposed = next;
-      next += depth * padded_columns<T>(outputs);
+    if (!layer.window.is_whole())
       layer.packed = next;
-      next += outputs * padded_columns<T>(depth);
-    }
-    if (is_reordered(layer.window)) {
-      layer.ordered = layer.ordered_gradient = next;
-      next += padded_columns<T>(outputs * depth);
-      if (layer.window.is_whole()) {
-        layer.ordered_gradient = next;
-        next += padded_columns<T>(outputs * depth);
-      }
-    }
+    else if (layer.is_reordered())
+      layer.ordered = next;
+    next += weight_elements(layer);
     if (index + 1 < count()) {
       layer.cotangents = next;
       layer.activations = next + (rows() - loss_rows()) * layer.elements();
@@ -105,31 +94,26 @@ class Step {
   }
 
   int64_t elements(int64_t l) const {
-    const fw_feedforward_layer& given = given_.layers[l];
-    const Window window = window_of(given);
-    const int64_t depth = window.depth(), outputs = given.outputs;
-    int64_t sum = 0;
-    if (!window.is_whole())
-      sum += depth * padded_columns<T>(outputs) + outputs * padded_columns<T>(depth);
-    if (is_reordered(window))
-      sum += (window.is_whole() ? 2 : 1) * padded_columns<T>(outputs * depth);
-    if (l + 1 < count())
-      sum += padded_columns<T>((2 * rows() - loss_rows()) * window.positions() * outputs);
-    return sum;
+    const Layer<T> layer = given_layer(l);
+    const int64_t kept = (2 * rows() - loss_rows()) * layer.elements();
+    return weight_elements(layer) + (l + 1 < count() ? padded_columns<T>(kept) : 0);
+  }
+
+  static int64_t weight_elements(const Layer<T>& layer) {
+    const int64_t depth = layer.window.depth(), outputs = layer.outputs;
+    if (!layer.window.is_whole())
+      return std::max(depth * padded_columns<T>(outputs), outputs * padded_columns<T>(depth));
+    return layer.is_reordered() ? padded_columns<T>(outputs * depth) : 0;
   }
 
   int64_t scratch_of_thread() const {
     int64_t most = 0;
     for (int64_t l = 0; l < count(); ++l) {
       const Layer<T> layer = given_layer(l);
-      most = std::max({most, product_scratch(layer, rows()), sum_scratch(layer)});
+      most = std::max(
+          {most, product_scratch(layer, rows()), sum_scratch(layer), layer.window.depth()});
     }
     return padded_columns<T>(most);
-  }
-
-  // Whether torch's order of the weight's columns is another than a patch's.
-  static bool is_reordered(const Window& window) {
-    return window.channels > 1 && window.kernel_height * window.kernel_width > 1;
   }
 
   fw_feedforward_step given_;

@@ -268,10 +268,11 @@ struct Transposed {  // B[k][n] = matrix[n * stride + k]
   }
 };
 
-// Elements of scratch that multiply asks for.
+// Elements of scratch that multiply asks for: a sliver's block, and the sums of one tile or, where
+// the depth is more than a block's, of all rows.
 template <class T>
-constexpr int64_t multiply_scratch(int64_t rows) {
-  return (rows + depth_block) * padded_columns<T>(1);
+constexpr int64_t multiply_scratch(int64_t rows, int64_t depth) {
+  return (depth_block + (depth > depth_block ? rows : tile_rows)) * padded_columns<T>(1);
 }
 
 // C[first_row + r] = A[r] B for r < rows and some columns, the first a multiple of every sliver's
@@ -281,7 +282,7 @@ FW_INLINE void multiply(Left<T> left, int64_t rows, const Right& right, int64_t 
                         Range columns, int64_t all_columns, int64_t first_row, T* scratch,
                         const Finish& finish) {
   constexpr int64_t width = sliver_width<T, Bytes>;
-  T* partials = scratch + depth_block * width;  // a sliver of as many rows
+  T* partials = scratch + depth_block * width;  // [rows, width], or of a tile
   for (int64_t s = columns.begin / width; s < tiles_of(columns.end, width); ++s)
     for (int64_t begin = 0; begin < depth; begin += depth_block) {
       const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;

@@ -10,7 +10,7 @@ from torch import Tensor
 from fastwgan import penalty_points
 from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
 from fastwgan.engine.casting import no_casting
-from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_reader import feedforward_of
 from fastwgan.engine.feedforward_step import feedforward_step, takes
 from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.joint import Joint, seeds_of, sweep

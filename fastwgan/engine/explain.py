@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fastwgan.engine.blocks import Rows, record
 from fastwgan.engine.calls import name_of
 from fastwgan.engine.direct import calls_of
-from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_reader import feedforward_of
 from fastwgan.engine.plan import Step, plan_of
 from fastwgan.engine.replay import is_row_wise
 from fastwgan.engine.rules.local import Local

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import fastwgan
 from fastwgan import backends
 from fastwgan.engine import critic_step, feedforward_step
-from fastwgan.engine.feedforward import feedforward_of
+from fastwgan.engine.feedforward_reader import feedforward_of
 from fastwgan.engine.masks import drawn_mask
 from tests.critic_loss_recipe import LOSSES, assert_step_is_the_plain_one
 from tests.penalty_recipe import assert_as_the_recipe

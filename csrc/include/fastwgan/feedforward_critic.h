@@ -51,8 +51,8 @@ int fw_feedforward_critic_forward_f64(const fw_feedforward_step* step, const dou
                                       double* scores);
 
 // seeds as the scores. weight_gradients, bias_gradients [count]: as weight and bias, null for one
-// not wanted; gets the loss rows' share. gradient: J^T seeds at the rows from loss_rows on, or at
-// all if of_all, as samples.
+// not wanted; gets the loss rows' share, weights' not written without loss rows. gradient: J^T
+// seeds at the rows from loss_rows on, or at all if of_all, as samples.
 int fw_feedforward_critic_backward_f32(const fw_feedforward_step* step, const float* samples,
                                        const float* seeds, int of_all,
                                        float* const* weight_gradients, float* const* bias_gradients,
@@ -62,12 +62,15 @@ int fw_feedforward_critic_backward_f64(const fw_feedforward_step* step, const do
                                        double* const* weight_gradients,
                                        double* const* bias_gradients, double* gradient);
 
-// Adds the penalty's share to weight_gradients, which are as backward left them. start: as samples
-// from row loss_rows on. Leaves the workspace of no further use.
+// The penalty's share of weight_gradients. If `adds`, which loss rows ask for, it is added to what
+// the backward of this step, or of another with the same layers, left there: between the two calls
+// they are in an order of the kernels' own. start: as samples from row loss_rows on. Leaves the
+// workspace of no further use.
 int fw_feedforward_critic_tangent_f32(const fw_feedforward_step* step, const float* seeds,
-                                      const float* start, float* const* weight_gradients);
+                                      const float* start, int adds, float* const* weight_gradients);
 int fw_feedforward_critic_tangent_f64(const fw_feedforward_step* step, const double* seeds,
-                                      const double* start, double* const* weight_gradients);
+                                      const double* start, int adds,
+                                      double* const* weight_gradients);
 
 #ifdef __cplusplus
 }

@@ -11,9 +11,10 @@ from torch import Tensor
 from fastwgan import backends
 from fastwgan.ops.feedforward_critic import native, reference
 from fastwgan.ops.feedforward_critic._checks import check_images, check_samples
+from fastwgan.ops.feedforward_critic.native import Plan
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
 
-__all__ = ["BACKENDS", "Gradients", "Layer", "Pass", "runs_natively", "score"]
+__all__ = ["BACKENDS", "Gradients", "Layer", "Pass", "Plan", "runs_natively", "score"]
 
 BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 
@@ -37,7 +38,8 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
 
     Returns:
         A `Pass`: `scores` [rows, outputs, height, width], then `backward`, then `tangent`, once
-        each, all under the same instruction set.
+        each, all under the same instruction set. A run of the loss's rows can leave its tangent to
+        that of a run of the penalty's, which needs less memory than one run of both.
 
     Raises:
         TypeError, ValueError: arguments that do not fit, named; also of the other two calls.
@@ -64,7 +66,8 @@ class _Checked:
 
     def __init__(self, run: Pass, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
         self.scores = run.scores
-        self._run, self._samples, self._layers = run, samples, len(layers)
+        self._run, self._samples = run, samples
+        self._layers = [layer.weight.data_ptr() for layer in layers]
         self._loss_rows = loss_rows
         self._done = "score"
 
@@ -73,19 +76,39 @@ class _Checked:
     ) -> Tensor:
         self._follows("backward", "score")
         check_images("seeds", seeds, self.scores.shape, self._samples)
-        if len(wanted) != self._layers:
+        if len(wanted) != len(self._layers):
             raise ValueError(
-                f"wanted had {len(wanted)} pairs; it must have one a layer, {self._layers}."
+                f"wanted had {len(wanted)} pairs; it must have one a layer, {len(self._layers)}."
             )
         self._done = "backward"
         return self._run.backward(seeds, wanted, of_all=of_all)
 
-    def tangent(self, start: Tensor) -> Gradients:
+    def tangent(self, start: Tensor, after: Pass | None = None) -> Gradients:
         self._follows("tangent", "backward")
         rows, *shape = self._samples.shape
         check_images("start", start, (rows - self._loss_rows, *shape), self._samples)
+        losses = None if after is None else self._checked_losses(after)
         self._done = "tangent"
-        return self._run.tangent(start)
+        return self._run.tangent(start, losses)
+
+    def release(self) -> None:
+        self._follows("release", "backward")
+        self._done = "release"
+        self._run.release()
+
+    def _checked_losses(self, after: Pass) -> Pass:
+        """The run of the loss's rows that this one's tangent completes."""
+        if not isinstance(after, _Checked) or after._done not in ("backward", "release"):
+            raise RuntimeError("after was not a run whose last call was backward; it must be.")
+        if self._loss_rows or after._loss_rows < after.scores.shape[0]:
+            raise ValueError(
+                f"after had {after.scores.shape[0] - after._loss_rows} rows of the penalty, and "
+                f"this run {self._loss_rows} of the loss; neither must have any."
+            )
+        if after._layers != self._layers or type(after._run) is not type(self._run):
+            raise ValueError("after was of other layers or of another backend; it must be as this.")
+        after._done = "tangent"
+        return after._run
 
     def _follows(self, call: str, before: str) -> None:
         if self._done != before:

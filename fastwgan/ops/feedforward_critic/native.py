@@ -25,45 +25,74 @@ _TANGENT = {
     torch.float64: _cpu.feedforward_critic_tangent_f64,
 }
 
+_NUMBERS, _MASK = 13, 2  # of a layer, and which of them is its mask's address
 
-def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
+
+def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> _Pass:
     """The contract of `reference.score`, for float32 and float64."""
-    return _Pass(samples, layers, loss_rows)
+    return Plan(layers, samples.shape[1:]).score(samples, [l.mask for l in layers], loss_rows)
+
+
+class Plan:
+    """Layers in the form the kernel reads them, for any number of runs.
+
+    Args:
+        layers: As `score` takes them; their masks are not read.
+        image: The shape of a sample, [channels, height, width].
+
+    The weights' and biases' addresses are those of now.
+    """
+
+    def __init__(self, layers: Sequence[Layer], image: Sequence[int]) -> None:
+        numbers, self._score_shape = _described(layers, image)
+        self.layers = list(layers)
+        self._numbers = array("q", numbers)
+        self._slopes = array("d", [layer.slope for layer in layers])
+
+    def score(self, samples: Tensor, masks: Sequence[Tensor | None], loss_rows: int) -> _Pass:
+        """The contract of `reference.score`, with a mask or None for each layer."""
+        numbers = self._numbers[:]
+        for index, mask in enumerate(masks):
+            if mask is not None:
+                numbers[_NUMBERS * index + _MASK] = mask.data_ptr()
+        step = _cpu.FeedforwardStep(
+            numbers.buffer_info()[0],
+            self._slopes.buffer_info()[0],
+            len(self.layers),
+            samples.shape[0],
+            loss_rows,
+            torch.get_num_threads(),
+        )
+        return _Pass(step, self.layers, samples, masks, self._score_shape, loss_rows)
 
 
 class _Pass:
     """Holds what the kernel's three calls share until the last of them is done."""
 
-    def __init__(self, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
-        self._samples, self._layers, self._loss_rows = samples, list(layers), loss_rows
-        numbers, shape = _described(samples, layers)
-        rows = table(numbers)
-        slopes = array("d", [layer.slope for layer in layers])
-        self._step = _cpu.FeedforwardStep(
-            rows.address,
-            slopes.buffer_info()[0],
-            len(layers),
-            samples.shape[0],
-            loss_rows,
-            torch.get_num_threads(),
-        )
-        bits, elements = samples.element_size() * 8, self._step.workspace()
+    def __init__(
+        self,
+        step: _cpu.FeedforwardStep,
+        layers: Sequence[Layer],
+        samples: Tensor,
+        masks: Sequence[Tensor | None],
+        score_shape: Sequence[int],
+        loss_rows: int,
+    ) -> None:
+        self._step, self._layers, self._samples = step, layers, samples
+        self._masks, self._loss_rows = masks, loss_rows
+        bits, elements = samples.element_size() * 8, step.workspace()
         if elements < 0:
             raise ValueError("layers had sizes of which no memory can hold the outputs.")
         self._workspace: Tensor | None = _cpu.pooled_empty(elements, bits)
-        self._step.set_workspace(self._workspace.data_ptr())
-        self.scores = _channels_last(samples, shape)
-        _FORWARD[samples.dtype](self._step, samples.data_ptr(), self.scores.data_ptr())
+        step.set_workspace(self._workspace.data_ptr())
+        self.scores = _channels_last(samples, (samples.shape[0], *score_shape))
+        _FORWARD[samples.dtype](step, samples.data_ptr(), self.scores.data_ptr())
 
     def backward(
         self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
     ) -> Tensor:
-        self._seeds = seeds
-        self._found: Gradients = [
-            (_like(layer.weight, weight), _like(layer.bias, bias))
-            for layer, (weight, bias) in zip(self._layers, wanted, strict=True)
-        ]
-        self._of_weights = table(_address(pair[0]) for pair in self._found)
+        self._seeds, self._wanted = seeds, wanted
+        self._take_gradients(_empty_gradients(self._layers, wanted))
         of_biases = table(_address(pair[1]) for pair in self._found)
         rows, *shape = self._samples.shape
         gradient = _channels_last(
@@ -80,26 +109,53 @@ class _Pass:
         )
         return gradient
 
-    def tangent(self, start: Tensor) -> Gradients:
+    def tangent(self, start: Tensor, after: Pass | None = None) -> Gradients:
+        if isinstance(after, _Pass):
+            self._take_gradients(after._found)
         _TANGENT[start.dtype](
-            self._step, self._seeds.data_ptr(), start.data_ptr(), self._of_weights.address
+            self._step,
+            self._seeds.data_ptr(),
+            start.data_ptr(),
+            self._loss_rows > 0 or after is not None,
+            self._of_weights.address,
         )
         self._workspace = None
         return self._found
 
+    def release(self) -> None:
+        self._workspace = None
 
-def _described(samples: Tensor, layers: Sequence[Layer]) -> tuple[list[int], tuple[int, ...]]:
-    """Thirteen numbers a layer, as fw_feedforward_layer lists them; and the scores' shape."""
+    def _take_gradients(self, found: Gradients) -> None:
+        self._found = found
+        self._of_weights = table(_address(pair[0]) for pair in found)
+
+
+def _described(
+    layers: Sequence[Layer], image: Sequence[int]
+) -> tuple[list[int], tuple[int, int, int]]:
+    """The numbers of each layer, as fw_feedforward_layer lists them; and the shape of scores."""
     numbers: list[int] = []
-    rows, channels, height, width = samples.shape
-    for weight, bias, _, mask, stride, padding in layers:
+    channels, height, width = image
+    for weight, bias, _, _, stride, padding in layers:
         outputs, _, kernel_height, kernel_width = weight.shape
-        numbers += [weight.data_ptr(), _address(bias), _address(mask), channels, height, width]
+        numbers += [weight.data_ptr(), _address(bias), 0, channels, height, width]
         numbers += [outputs, kernel_height, kernel_width, *stride, *padding]
         height = (height + 2 * padding[0] - kernel_height) // stride[0] + 1
         width = (width + 2 * padding[1] - kernel_width) // stride[1] + 1
         channels = outputs
-    return numbers, (rows, channels, height, width)
+    return numbers, (channels, height, width)
+
+
+def _empty_gradients(layers: Sequence[Layer], wanted: Sequence[tuple[bool, bool]]) -> Gradients:
+    """Memory for each wanted gradient, None for others."""
+    models = [
+        tensor if is_wanted else None
+        for layer, pair in zip(layers, wanted, strict=True)
+        for tensor, is_wanted in zip((layer.weight, layer.bias), pair, strict=True)
+    ]
+    made = iter(_cpu.pooled_like([model for model in models if model is not None]))
+    found = [None if model is None else next(made) for model in models]
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _channels_last(model: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -109,10 +165,3 @@ def _channels_last(model: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _like(tensor: Tensor | None, wanted: bool) -> Tensor | None:
-    if tensor is None or not wanted:
-        return None
-    found: Tensor = _cpu.pooled_like([tensor])[0]
-    return found

@@ -46,7 +46,7 @@ class Pass(Protocol):
         """
         ...
 
-    def tangent(self, start: Tensor) -> Gradients:
+    def tangent(self, start: Tensor, after: Pass | None = None) -> Gradients:
         """The gradients of each layer's weight and bias, None where not wanted.
 
         They are those of ⟨seeds, scores⟩ over the loss's rows plus ⟨seeds, J start⟩ over the
@@ -54,7 +54,13 @@ class Pass(Protocol):
 
         Args:
             start: [rows - loss_rows, channels, height, width], channels-last.
+            after: Another run of the same layers, whose backward is done: the loss's rows are
+                its, and what was wanted of it; this run has none.
         """
+        ...
+
+    def release(self) -> None:
+        """Frees what its own tangent would need, when another run's comes after its backward."""
         ...
 
 
@@ -85,7 +91,6 @@ class _Pass:
     def backward(
         self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
     ) -> Tensor:
-        self._wanted = wanted
         self._cotangents: list[Tensor] = []
         d = seeds
         with torch.no_grad():
@@ -94,23 +99,37 @@ class _Pass:
                 self._cotangents.insert(0, d)
                 layer, x = self._layers[index], self._inputs[index]
                 d = _input_gradient(layer, d, x)
+            self._of_losses = [self._loss_gradients(i, *pair) for i, pair in enumerate(wanted)]
         return d if of_all else d[self._loss_rows :]
 
-    def tangent(self, start: Tensor) -> Gradients:
+    def tangent(self, start: Tensor, after: Pass | None = None) -> Gradients:
+        losses = after if isinstance(after, _Pass) else self
         found: Gradients = []
         t = start
         with torch.no_grad():
-            for index, (layer, (weight, bias)) in enumerate(
-                zip(self._layers, self._wanted, strict=True)
-            ):
-                d = self._cotangents[index]
-                moving = torch.cat((self._inputs[index][: self._loss_rows], t))
-                by_weight = _weight_gradient(layer, d, moving) if weight else None
-                has_bias = bias and layer.bias is not None
-                found.append((by_weight, d[: self._loss_rows].sum((0, 2, 3)) if has_bias else None))
+            for index, layer in enumerate(self._layers):
+                by_weight, by_bias = losses._of_losses[index]
+                if by_weight is not None:
+                    d = self._cotangents[index][self._loss_rows :]
+                    by_weight = by_weight + _weight_gradient(layer, d, t)
+                found.append((by_weight, by_bias))
                 t = F.conv2d(t, layer.weight, None, layer.stride, layer.padding)
                 t = t * self._factors[index][self._loss_rows :]
         return found
+
+    def release(self) -> None:
+        self._inputs, self._factors, self._cotangents = [], [], []
+
+    def _loss_gradients(
+        self, index: int, weight: bool, bias: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        layer, own = self._layers[index], slice(self._loss_rows)
+        d, x = self._cotangents[index][own], self._inputs[index][own]
+        has_bias = bias and layer.bias is not None
+        return (
+            _weight_gradient(layer, d, x) if weight else None,
+            d.sum((0, 2, 3)) if has_bias else None,
+        )
 
 
 def _input_gradient(layer: Layer, d: Tensor, x: Tensor) -> Tensor:
