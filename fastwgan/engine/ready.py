@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from fastwgan.engine.cpu_only import is_for_cpu
 from fastwgan.engine.scaling import Scale, is_scaled
 
 
@@ -88,7 +89,7 @@ class _Ready(Function):
             # Nothing else may hold them, or autograd copies each into .grad.
             ctx.held.gradients = None
         factor = g / ctx.held.scale if is_scaled(ctx.held.scale) else g
-        is_one = g.device.type == "cpu" and factor.item() == 1
+        is_one = is_for_cpu(g) and factor.item() == 1
         found: list[Tensor | None] = [None]
         for index, (shape, dtype, device) in enumerate(ctx.like):
             gradient = gradients[index]
