@@ -17,7 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from benchmarks.gpu_accesses import disassembler, widths_in_ptx, widths_in_sass
 from benchmarks.gpu_jobs import JOBS, Measured, measure
+from benchmarks.gpu_steps import STEPS, Counted, count
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/gpu.md"
@@ -53,7 +55,8 @@ class Kernel(NamedTuple):
     registers: int
     spills: int  # bytes
     shared: int  # bytes
-    widest: int  # bytes of one global access
+    in_ptx: int  # bytes of the widest access to global memory
+    in_sass: int | None  # likewise; None where nothing disassembles here
 
     def occupancy(self) -> float:
         """Share of the warps that a multiprocessor can hold."""
@@ -68,7 +71,7 @@ class Kernel(NamedTuple):
 def main() -> int:
     """Compiles, counts, writes the page; returns 1 where a kernel spills."""
     kernels = compiled()
-    PAGE.write_text(page(kernels, [measure(job) for job in JOBS]))
+    PAGE.write_text(page(kernels, [measure(job) for job in JOBS], [count(step) for step in STEPS]))
     spilling = [kernel for kernel in kernels if kernel.spills]
     for kernel in spilling:
         print(f"{kernel.name} spills {kernel.spills} bytes on sm_{kernel.architecture}")
@@ -92,7 +95,8 @@ def _kernels_of(source: Path, architecture: int) -> Iterator[Kernel]:
         if done.returncode != 0:
             raise SystemExit(done.stderr)
         (ptx,) = Path(folder).glob("*.ptx")
-        widths = dict(_widths(ptx.read_text()))
+        in_ptx = widths_in_ptx(ptx.read_text())
+        in_sass = widths_in_sass(Path(folder) / "out.cubin")
     pattern = (
         r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
         r".*?Used (\d+) registers([^\n]*)"
@@ -105,22 +109,9 @@ def _kernels_of(source: Path, architecture: int) -> Iterator[Kernel]:
             int(registers),
             int(stores) + int(loads),
             int(shared.group(1)) if shared else 0,
-            widths[mangled],
+            in_ptx[mangled],
+            in_sass.get(mangled),
         )
-
-
-def _widths(ptx: str) -> Iterator[tuple[str, int]]:
-    """The widest access to global memory of each entry, in bytes.
-
-    An address read from a table is generic to the compiler: `ld` without a state space.
-    """
-    access = re.compile(r"\b(?:ld|st)(?:\.global(?:\.nc)?)?(?:\.(v\d))?\.[a-z](\d+)\s")
-    for entry in re.split(r"(?=\.visible \.entry|\.entry )", ptx)[1:]:
-        name = re.search(r"\.entry (\w+)", entry)
-        assert name is not None
-        found = access.findall(entry)
-        widths = [int(vector[1:] or 1) * int(bits) // 8 for vector, bits in found]
-        yield name.group(1), max(widths, default=0)
 
 
 def _readable(mangled: str) -> str:
@@ -145,21 +136,25 @@ def _readable(mangled: str) -> str:
     return " ".join([name, *shown])
 
 
-def page(kernels: Sequence[Kernel], measured: Sequence[Measured]) -> str:
+def page(
+    kernels: Sequence[Kernel], measured: Sequence[Measured], counted: Sequence[Counted]
+) -> str:
     """The page's text."""
+    read = "the PTX" if disassembler() is None else "the PTX and from the SASS"
     lines = [
         FIRST_LINE,
         "",
         "# The CUDA kernels, as far as they are known without one",
         "",
         *_paragraph(
-            """Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on an
+            f"""Written by `python -m benchmarks.gpu_static`. The kernels run in the tests on an
             emulator (`tests/cuda_emulator`) that counts launches; registers, spills and shared
             memory are what ptxas reports; occupancy is what these allow of a multiprocessor's
-            warps, 256 threads a block; the widest access to global memory is read from the PTX.
+            warps, 256 threads a block; the widest access to global memory is read from {read}.
             `scripts/gpu_check.sh` runs everything on a machine that has a GPU."""
         ),
         *_jobs_section(measured),
+        *_steps_section(counted),
         *_kernels_section(kernels),
     ]
     return "\n".join(lines) + "\n"
@@ -195,6 +190,27 @@ def _jobs_section(measured: Sequence[Measured]) -> list[str]:
     return [*lines, ""]
 
 
+def _steps_section(counted: Sequence[Counted]) -> list[str]:
+    lines = [
+        "## Whole steps",
+        "",
+        *_paragraph(
+            """A critic step is `critic_loss(...).total.backward()`: Wasserstein loss, gradient
+            penalty and all gradients. Its kernels of ours are counted by the emulator, torch's
+            operations beside them as eager's are, of the recipe with a backward through a
+            backward (`benchmarks/bench_critic_step.py`). An operation is one kernel or more.
+            Channels-last, the activation kernels of ours take images too; in torch's usual layout
+            torch's own do. The tests see that no step waits for the device
+            (`tests/cuda_emulator/test_critic_step.py`)."""
+        ),
+        "| critic step | launches of ours | torch's operations beside them | eager's operations |",
+        "|---|---|---|---|",
+    ]
+    for step in counted:
+        lines.append(f"| {step.name} | {step.launches} | {step.operations} | {step.eager} |")
+    return [*lines, ""]
+
+
 def _kernels_section(kernels: Sequence[Kernel]) -> list[str]:
     heads = " | ".join(f"sm_{number}" for number in ARCHITECTURES)
     lines = [
@@ -206,16 +222,19 @@ def _kernels_section(kernels: Sequence[Kernel]) -> list[str]:
             its dtype, by how many elements an access moves where a kernel has a form for
             aligned and one for any memory, and by its switches (RMSprop: momentum, centered)."""
         ),
-        f"| kernel | {heads} | spills | shared bytes | widest access |",
-        f"|---|{'---|' * len(ARCHITECTURES)}---|---|---|",
+        f"| kernel | {heads} | spills | shared bytes | widest in PTX | widest in SASS |",
+        f"|---|{'---|' * len(ARCHITECTURES)}---|---|---|---|",
     ]
     for name in sorted({kernel.name for kernel in kernels}):
         own = {kernel.architecture: kernel for kernel in kernels if kernel.name == name}
         cells = [f"{own[n].registers} / {own[n].occupancy():.0%}" for n in ARCHITECTURES]
         spills = max(kernel.spills for kernel in own.values())
         shared = max(kernel.shared for kernel in own.values())
-        widest = min(kernel.widest for kernel in own.values())
-        lines.append(f"| {name} | {' | '.join(cells)} | {spills} | {shared} | {widest} bytes |")
+        in_ptx = min(kernel.in_ptx for kernel in own.values())
+        in_sass = [kernel.in_sass for kernel in own.values() if kernel.in_sass is not None]
+        last = f"{min(in_sass)} bytes" if in_sass else "not read"
+        cells += [str(spills), str(shared), f"{in_ptx} bytes", last]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 

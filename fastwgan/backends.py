@@ -130,6 +130,15 @@ def select(op: str, tensors: Sequence[Tensor]) -> str:
     return wanted
 
 
+def has_kernel(op: str, tensor: Tensor) -> bool:
+    """Whether `select` takes operation `op` on a tensor to a kernel, and not to plain torch."""
+    wanted = forced()
+    if wanted is None:
+        return select(op, (tensor,)) != "reference"
+    types, dtypes = _taken_by(wanted, op)
+    return tensor.device.type in types and tensor.dtype in dtypes
+
+
 def _on_gpu(op: str, tensors: Sequence[Tensor]) -> str:
     """The automatic choice for tensors that the CPU kernels do not take."""
     types = {tensor.device.type for tensor in tensors}
@@ -170,8 +179,7 @@ def _check_taken(wanted: str, op: str, tensors: Sequence[Tensor]) -> None:
     reason = why_unavailable(wanted)
     if reason is not None:
         raise RuntimeError(f"backend {wanted!r} cannot run: {reason}; available: {available()}.")
-    dtypes = _CPU_DTYPES[op] if wanted == "cpu" else _GPU_DTYPES
-    types = ("cpu",) if wanted == "cpu" else _gpu.device_types(wanted)
+    types, dtypes = _taken_by(wanted, op)
     for tensor in tensors:
         if tensor.device.type not in types or tensor.dtype not in dtypes:
             places = " or ".join("CPU" if name == "cpu" else name for name in types)
@@ -180,6 +188,13 @@ def _check_taken(wanted: str, op: str, tensors: Sequence[Tensor]) -> None:
                 f"{tensor.device}: it takes {_listed(dtypes)} in {places} memory; backend "
                 f"'reference' takes any."
             )
+
+
+def _taken_by(name: str, op: str) -> tuple[tuple[str, ...], frozenset[torch.dtype]]:
+    """Types of devices and dtypes that a backend's kernels take."""
+    if name == "cpu":
+        return ("cpu",), _CPU_DTYPES[op]
+    return _gpu.device_types(name) if name in GPU_NAMES else (), _GPU_DTYPES
 
 
 def instruction_sets() -> list[str]:

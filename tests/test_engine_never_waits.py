@@ -6,26 +6,15 @@ of the loss is 1 (`fastwgan/engine/ready.py`), which is asked of tensors in CPU 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 import fastwgan
 from fastwgan.engine import ready
-
-READING = {
-    "aten::item",
-    "aten::_local_scalar_dense",
-    "aten::nonzero",
-    "aten::is_nonzero",
-    "aten::masked_select",
-    "aten::unique",
-    "aten::_unique2",
-}
+from tests.readings import readings
 
 
 def _images() -> tuple[nn.Module, Tensor, Tensor]:
@@ -47,12 +36,6 @@ def _loss(critic: nn.Module, real: Tensor, fake: Tensor) -> None:
     fastwgan.critic_loss(critic, real, fake, engine="always").total.backward()
 
 
-def _readings(call: Callable[[], None]) -> Counter[str]:
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        call()
-    return Counter(event.name for event in profiler.events() if event.name in READING)
-
-
 @pytest.mark.parametrize("step", [_penalty, _loss])
 @pytest.mark.parametrize("make", [_images, _vectors])
 def test_nothing_is_read_but_the_cotangent(
@@ -61,13 +44,13 @@ def test_nothing_is_read_but_the_cotangent(
 ) -> None:
     critic, real, fake = make()
     for _ in range(2):  # the second call has its plan already
-        found = _readings(lambda: step(critic, real, fake))
+        found = readings(lambda: step(critic, real, fake))
         assert found == {"aten::item": 1, "aten::_local_scalar_dense": 1}
 
 
 def test_a_reading_would_be_seen() -> None:
-    assert _readings(lambda: bool(torch.ones(1) > 0)) != {}
-    assert _readings(lambda: torch.ones(1).nonzero()) != {}
+    assert readings(lambda: bool(torch.ones(1) > 0)) != {}
+    assert readings(lambda: torch.ones(1).nonzero()) != {}
 
 
 def test_the_cotangent_is_read_in_cpu_memory_alone() -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from benchmarks.gpu_accesses import _ACCESS, _width
+from benchmarks.gpu_steps import STEPS, count
+from tests.cuda_emulator.module import why_not_built
 from tests.documents import ROOT
 
 PAGE = (ROOT / "docs/gpu.md").read_text()
@@ -44,7 +49,8 @@ def test_every_dtype_has_a_kernel_of_16_byte_accesses() -> None:
         kernel, *words = name.split()
         if words:
             key = kernel, words[0]
-            widest[key] = max(widest.get(key, 0), int(cells[-1].removesuffix(" bytes")))
+            width = min(int(cell.removesuffix(" bytes")) for cell in cells[-2:])
+            widest[key] = max(widest.get(key, 0), width)
     exempt = {"sum", "finish"}  # of vectors and of partial sums, a thread a column
     narrow = {key for key, width in widest.items() if width != 16 and key[0] not in exempt}
     assert not narrow
@@ -58,6 +64,34 @@ def test_launches_are_fewer_than_eagers_operations() -> None:
         assert int(own) <= int(eager), name
     assert next(row[1] for row in rows if row[0].startswith("spectral norm forward")) == "4"
     assert next(row[1] for row in rows if row[0].startswith("spectral norm backward")) == "2"
+
+
+def test_a_critic_step_takes_fewer_operations_than_eagers() -> None:
+    rows = {name: tuple(map(int, cells)) for name, *cells in _rows("Whole steps")}
+    assert set(rows) == {step.name for step in STEPS}
+    for name, (launches, operations, eager) in rows.items():
+        assert 2 * (launches + operations) < eager, name
+
+
+@pytest.mark.skipif(why_not_built() is not None, reason=str(why_not_built()))
+def test_the_launches_of_a_critic_step_are_those_of_the_page() -> None:
+    """Torch's own operations are another number in another torch."""
+    counted = count(STEPS[0])
+    assert ["DCGAN-64", str(counted.launches)] in [row[:2] for row in _rows("Whole steps")]
+    assert 2 * (counted.launches + counted.operations) < counted.eager
+
+
+def test_widths_are_read_from_machine_code() -> None:
+    found = {
+        "LDG.E.128.CONSTANT R4, desc[UR4][R2.64]": 16,
+        "LDG.E.EF.64 R2, [R4.64]": 8,
+        "ST.E desc[UR4][R2.64], R5": 4,
+        "STG.E.U16 [R2.64], R5": 2,
+        "LDG.E.LTC128B R2, [R4.64]": 4,
+    }
+    for line, width in found.items():
+        assert [_width(each) for each in _ACCESS.findall(f"  {line} ;")] == [width]
+    assert not _ACCESS.findall("LDL.64 R2, [R1] ; STS.128 [R0], R4 ; LDC.64 R2, c[0x0][0x28] ;")
 
 
 def test_the_readme_leads_here() -> None:

@@ -135,7 +135,7 @@ def _gradient_penalty(dtype: str, types: dict[str, Any]) -> Iterator[Case]:
 
 
 def _spectral_norm(dtype: str, types: dict[str, Any]) -> Iterator[Case]:
-    from fastwgan.ops.spectral_norm import _triton_backward, _triton_forward
+    from fastwgan.ops.spectral_norm import _triton_backward, _triton_division, _triton_forward
 
     wide = f"*{types['wide']}"
     tables = {"layers": "*i64", "programs": "*i64"}
@@ -161,7 +161,7 @@ def _spectral_norm(dtype: str, types: dict[str, Any]) -> Iterator[Case]:
     for iterated, u_first in ((False, False), (True, False), (True, True)):
         yield _case(
             f"spectral_norm divide {dtype} iterated={iterated} u_first={u_first}",
-            _triton_forward.divide_kernel,
+            _triton_division.divide_kernel,
             {**forward, "sigma": wide, "vectors": wide},
             {**forms, "ITERATED": iterated, "U_FIRST": u_first},
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastwgan.engine.cpu_only import is_for_cpu
 from fastwgan.engine.layout import is_channels_last
 from fastwgan.engine.products import affine, times, weight_gradient
 from fastwgan.engine.twins.geometry import Geometry
@@ -69,7 +70,7 @@ def _unflat(matrix: Tensor, like: Tensor, channels_last: bool) -> Tensor:
 
 def _is_thin(geometry: Geometry, d: Tensor, weight: Tensor) -> bool:
     return (
-        d.is_cpu
+        is_for_cpu(d)
         and d.dtype is torch.float32
         and d.dim() == 4
         and weight.shape[1] <= _FEW_CHANNELS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastwgan.engine.cpu_only import is_for_cpu
+
 
 def fastest(rows: Tensor, *, convolved: bool) -> Tensor:
     """The same rows, channels-last where 2D convolutions in float32 read them on a CPU.
@@ -12,7 +14,7 @@ def fastest(rows: Tensor, *, convolved: bool) -> Tensor:
     oneDNN's input gradients and few-channel layers run up to five times faster there, its other
     products no slower (measured on the layers of DCGAN and of the ResNet of WGAN-GP).
     """
-    if convolved and rows.dim() == 4 and rows.dtype is torch.float32 and rows.is_cpu:
+    if convolved and rows.dim() == 4 and rows.dtype is torch.float32 and is_for_cpu(rows):
         return rows.contiguous(memory_format=torch.channels_last)
     return rows
 

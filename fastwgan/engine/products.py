@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastwgan.engine.cpu_only import is_for_cpu
 from fastwgan.ops.bias_activation import activate_
 
 # oneDNN's product, which torch's compiler uses too; absent where torch was built without oneDNN.
@@ -63,7 +64,7 @@ def _is_faster_by_onednn(rows: Tensor, matrix: Tensor) -> bool:
     """On AVX-512 and two threads by 1.1 to 1.5 where rows are few and matrices large; measured."""
     return (
         rows.dtype is torch.float32
-        and rows.is_cpu
+        and is_for_cpu(rows)
         and rows.dim() == 2
         and rows.shape[0] >= _FEWEST_ROWS
         and matrix.numel() >= _SMALLEST_WEIGHT

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from fastwgan.engine.cpu_only import is_for_cpu
 from fastwgan.engine.scaling import Scale, is_scaled
 
 
@@ -88,23 +89,36 @@ class _Ready(Function):
             # Nothing else may hold them, or autograd copies each into .grad.
             ctx.held.gradients = None
         factor = g / ctx.held.scale if is_scaled(ctx.held.scale) else g
-        is_one = g.device.type == "cpu" and factor.item() == 1
+        is_one = is_for_cpu(g) and factor.item() == 1
         found: list[Tensor | None] = [None]
+        scaled_here: list[Tensor] = []
         for index, (shape, dtype, device) in enumerate(ctx.like):
             gradient = gradients[index]
             if not keeps:
                 gradients[index] = None
             if gradient is None:
                 gradient = torch.zeros(shape, dtype=dtype, device=device)
+            elif not is_one and (keeps or gradient.dtype.itemsize < 4):
+                gradient = _times(gradient, factor)
             elif not is_one:
-                gradient = _times(gradient, factor, in_place=not keeps)
+                scaled_here.append(gradient)
             elif keeps:
                 gradient = gradient.clone()
             found.append(gradient)
+        _scale(scaled_here, factor)
         return tuple(found)
 
 
-def _times(gradient: Tensor, factor: Tensor, *, in_place: bool) -> Tensor:
+def _times(gradient: Tensor, factor: Tensor) -> Tensor:
     if gradient.dtype.itemsize < 4:  # the factor need not be representable: rounded once
         return (gradient.to(factor.dtype) * factor).to(gradient.dtype)
-    return gradient.mul_(factor) if in_place else gradient * factor.to(gradient.dtype)
+    return gradient * factor.to(gradient.dtype)
+
+
+def _scale(gradients: Sequence[Tensor], factor: Tensor) -> None:
+    """In place, all of one dtype and device at once: on a GPU one launch."""
+    kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for gradient in gradients:
+        kinds.setdefault((gradient.dtype, gradient.device), []).append(gradient)
+    for (dtype, _), alike in kinds.items():
+        torch._foreach_mul_(alike, factor.to(dtype))

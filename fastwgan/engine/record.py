@@ -65,7 +65,7 @@ class Recorder(TorchFunctionMode):
         self._versions: list[int] = []  # by slot
         self._is_read: list[bool] = []  # by slot
         self._outer_versions: list[int] = []
-        self._random_state = torch.get_rng_state()
+        self._random_state = _generator_state()
         self._surroundings = surroundings()
         self._draws = False
         for argument in arguments:
@@ -221,7 +221,7 @@ class Recorder(TorchFunctionMode):
         return None
 
     def _hidden_draws(self) -> str | None:
-        if self._draws or torch.equal(torch.get_rng_state(), self._random_state):
+        if self._draws or _generator_state() == self._random_state:
             return None
         return "random numbers that no torch function drew"
 
@@ -235,3 +235,8 @@ def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Tensor]:
             yield from _tensors(value, {})
         elif isinstance(value, dict):
             yield from _tensors((), value)
+
+
+def _generator_state() -> bytes:
+    """Of the CPU's generator, which is in CPU memory wherever the critic is."""
+    return torch.get_rng_state().numpy().tobytes()

@@ -108,14 +108,17 @@ _FEW = [
 ]
 
 
-# Faults not mended yet, bytes a thread; docs/triton.md lists all forms that spill. One that is
-# mended fails here until its line is taken out.
-_SPILLED = {("spectral_norm rows bfloat16 source=1 dots=False", "sm_120"): 4}
+# Forms that have spilled before, by a few bytes, on one target each.
+_NEAR = (
+    "spectral_norm gradients float32 with_sigma=True",
+    "spectral_norm rows bfloat16 source=1 dots=False",
+    "spectral_norm rows float64 source=2 dots=False",
+)
 
 
 def _check(case: Case, target: str) -> None:
     found = compiled(case, target)
-    assert found.spilled == _SPILLED.get((case.name, target), 0), found
+    assert found.spilled == 0, f"{case.name} spills on {target}: {found}"
     assert found.registers <= (512 if target.startswith("gfx") else 255)
     if not target.startswith("gfx"):  # its half-precision accesses are of 8 bytes
         assert found.widest >= case.widest, found
@@ -127,8 +130,16 @@ def test_compiles_without_spills_for_sm_90(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_compiles_for_every_target(target: str) -> None:
-    _check(CASES["spectral_norm rows bfloat16 source=1 dots=False"], target)
+@pytest.mark.parametrize("name", _NEAR)
+def test_compiles_for_every_target(name: str, target: str) -> None:
+    _check(CASES[name], target)
+
+
+def test_the_page_lists_every_form_and_says_that_none_spills() -> None:
+    page = (ROOT / "docs" / "triton.md").read_text()
+    rows = re.findall(r"^\| ([^|]+?) \| \d", page, re.M)
+    assert rows == list(CASES)
+    assert f"{len(CASES)} forms for {len(TARGETS)} targets. None spills." in " ".join(page.split())
 
 
 @pytest.mark.nightly

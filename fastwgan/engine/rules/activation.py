@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fastwgan.backends import has_kernel
 from fastwgan.engine.rules.base import Bound, Rule, Site, Tensors
 from fastwgan.ops.bias_activation import as_matrix, differentiate
 
 _aten = torch.ops.aten
-_KERNELS = (torch.float32, torch.float64)
 
 
 class LeakyRelu(Rule):
@@ -83,7 +83,7 @@ class LeakyRelu(Rule):
             summed_rows: How many rows of the batch; None for no sum.
         """
         y, slope = site.output, site.options
-        if y.is_cpu and y.dtype in _KERNELS:
+        if has_kernel("bias_activation", y):
             result = torch.empty_like(cotangent) if out is None else out
             d, outputs, results = as_matrix(cotangent), as_matrix(y), as_matrix(result)
             if d is not None and outputs is not None and results is not None:

@@ -60,13 +60,13 @@ def gradients_kernel(
     program = tl.load(programs + tl.program_id(0))
     index = program >> 32
     layer = layers + index * FIELDS
-    piece = program & 0xFFFFFFFF
+    piece = (program & 0xFFFFFFFF).to(tl.int32)
     rows, columns, inner = (
         tl.load(layer + _ROWS),
         tl.load(layer + _COLUMNS),
         tl.load(layer + _INNER),
     )
-    across = tl.cdiv(columns, TILE_COLUMNS)
+    across = tl.cdiv(columns, TILE_COLUMNS).to(tl.int32)
     parts = tl.cdiv(rows * columns, DOTTED)
     along = added_up(dots + tl.load(layer + _DOTS), parts).to(WIDE)
     divisor = tl.load(sigma + index)
@@ -76,12 +76,12 @@ def gradients_kernel(
     cotangent, gradient = tl.load(layer + _COTANGENT), tl.load(layer + _GRADIENT)
     g, target = cotangent.to(tl.pointer_type(MATRIX)), gradient.to(tl.pointer_type(MATRIX))
     u = vectors + tl.load(layer + _VECTORS)
-    column = (piece % across) * TILE_COLUMNS + tl.arange(0, TILE_COLUMNS)
+    column = (piece % across).to(tl.int64) * TILE_COLUMNS + tl.arange(0, TILE_COLUMNS)
     right = tl.load(u + rows + column, mask=column < columns, other=0.0)
     is_plain = (columns == inner) & (inner % ALIGNMENT == 0)
     is_plain = is_plain & ((cotangent | gradient) % ALIGNMENT == 0)
     for start in range(0, TILE_ROWS, HEIGHT):
-        row = (piece // across) * TILE_ROWS + start + tl.arange(0, HEIGHT)
+        row = (piece // across).to(tl.int64) * TILE_ROWS + start + tl.arange(0, HEIGHT)
         left = tl.load(u + row, mask=row < rows, other=0.0)
         outer = left[:, None] * right[None, :]
         if is_plain:

@@ -1,4 +1,4 @@
-"""Kernels of the forward: products with a matrix and its transpose, and the division by sigma.
+"""Kernels of the forward: products with a matrix and its transpose.
 
 Every kernel takes the layers' table (`_triton_plan.FIELDS`), its programs, the scratch memory and
 the sums of squares. A vector that was not taken, since its product was zero, is the given one.
@@ -9,20 +9,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fastwgan.ops._triton import ALIGNMENT, divided, load, number, store
+from fastwgan.ops._triton import ALIGNMENT, divided, number
 from fastwgan.ops.spectral_norm import _triton_plan as plan
 
 FIELDS = tl.constexpr(len(plan.FIELDS))
 BAND, STRIP, VECTOR = (tl.constexpr(size) for size in (plan.BAND, plan.STRIP, plan.VECTOR))
-FLAT = tl.constexpr(plan.FLAT)
 BLOCK = tl.constexpr(1024)
 HEIGHT = tl.constexpr(16)  # rows of a tile of Wᵀu
-WIDTH = tl.constexpr(256)  # columns of a tile of W v
-_WEIGHT, _U, _V, _OUTPUT, _ROWS, _COLUMNS, _INNER, _PART_ROWS, _PARTS = (
-    tl.constexpr(index) for index in range(9)
-)
-_VECTORS, _PART_SUMS, _COLUMN_PRODUCTS, _ROW_PRODUCTS, _COLUMN_SQUARES, _ROW_SQUARES = (
-    tl.constexpr(index) for index in range(9, 15)
+WIDTH = tl.constexpr(1024)  # bytes of a row of a tile of W v, in the dtype that is computed in
+_WEIGHT, _U, _V = (tl.constexpr(index) for index in range(3))
+_ROWS, _COLUMNS, _INNER, _PART_ROWS, _PARTS = (tl.constexpr(index) for index in range(4, 9))
+_PART_SUMS, _COLUMN_PRODUCTS, _ROW_PRODUCTS, _COLUMN_SQUARES, _ROW_SQUARES = (
+    tl.constexpr(index) for index in range(10, 15)
 )
 
 
@@ -44,21 +42,28 @@ def place_of(column, rows, inner):
 
 
 @triton.jit
-def tile(address, row, column, rows, columns, inner, MATRIX: tl.constexpr, WIDE: tl.constexpr):
-    """W[row, column] of a weight [outer, rows, inner], 0 outside; with the widest access it can."""
-    inside = (row < rows)[:, None] & (column < columns)[None, :]
+def is_plain(address, columns, inner):
+    """Whether rows start at multiples of 16 bytes, and so does each run of 16 columns."""
+    return (columns == inner) & (inner % ALIGNMENT == 0) & (address % ALIGNMENT == 0)
+
+
+@triton.jit
+def tile(
+    address, row, column, rows, columns, inner, MATRIX: tl.constexpr, WIDE: tl.constexpr,
+    PLAIN: tl.constexpr,
+):  # fmt: skip
+    """W[row, column] of a weight [outer, rows, inner], 0 outside; PLAIN: by the widest access."""
     pointer = address.to(tl.pointer_type(MATRIX))
-    if (columns == inner) & (inner % ALIGNMENT == 0) & (address % ALIGNMENT == 0):
-        # Rows start at multiples of 16 bytes, and so does each run of 16 columns.
+    if PLAIN:
         inner = tl.multiple_of(inner, ALIGNMENT)
         starts = tl.multiple_of(row[:, None] * inner, [1, ALIGNMENT])
         pointers = tl.multiple_of(pointer + (starts + column[None, :]), [1, ALIGNMENT])
         whole = tl.max_constancy((column < columns)[None, :], [1, ALIGNMENT])
-        x = tl.load(pointers, mask=whole & (row < rows)[:, None], other=0.0)
-    else:
-        places = place_of(column, rows, inner)
-        x = tl.load(pointer + (row[:, None] * inner + places[None, :]), mask=inside, other=0.0)
-    return x.to(WIDE)
+        return tl.load(pointers, mask=whole & (row < rows)[:, None], other=0.0).to(WIDE)
+    else:  # noqa: RET505
+        inside = (row < rows)[:, None] & (column < columns)[None, :]
+        pointers = pointer + (row[:, None] * inner + place_of(column, rows, inner)[None, :])
+        return tl.load(pointers, mask=inside, other=0.0).to(WIDE)
 
 
 @triton.jit
@@ -103,15 +108,19 @@ def columns_kernel(
     if not GIVEN:
         norm = norm_of(sums + tl.load(layer + _ROW_SQUARES), tl.cdiv(rows, BAND), WIDE)
     column = strip * STRIP + tl.arange(0, STRIP)
+    plain = is_plain(weight, columns, inner)
     total = tl.zeros([HEIGHT, STRIP], WIDE)
     for start in range(0, part_rows, HEIGHT):
         row = part * part_rows + start + tl.arange(0, HEIGHT)
-        given = tl.load(u + row, mask=(row < rows) & (norm == 0), other=0.0)
-        left = given
+        left = tl.load(u + row, mask=(row < rows) & (norm == 0), other=0.0)
         if not GIVEN:
             product = tl.load(products + row, mask=row < rows, other=0.0)
-            left = unit(product, given, norm, number(eps, WIDE), WIDE)
-        total += tile(weight, row, column, rows, columns, inner, MATRIX, WIDE) * left[:, None]
+            left = unit(product, left, norm, number(eps, WIDE), WIDE)
+        if plain:
+            x = tile(weight, row, column, rows, columns, inner, MATRIX, WIDE, True)
+        else:
+            x = tile(weight, row, column, rows, columns, inner, MATRIX, WIDE, False)
+        total += x * left[:, None]
     target = scratch + tl.load(layer + _PART_SUMS) + part * columns + column
     tl.store(target, tl.sum(total, axis=0), mask=column < columns)
 
@@ -138,6 +147,27 @@ def columns_sum_kernel(layers, programs, scratch, sums, WIDE: tl.constexpr):
     tl.store(target, total, mask=column < columns)
     wide = total.to(tl.float64)
     tl.store(sums + tl.load(layer + _COLUMN_SQUARES) + piece, tl.sum(wide * wide, axis=0))
+
+
+@triton.jit
+def _times_right(
+    weight, row, rows, columns, inner, v, products, part_sums, parts, norm, least,
+    MATRIX: tl.constexpr, WIDE: tl.constexpr, SOURCE: tl.constexpr, PLAIN: tl.constexpr,
+):  # fmt: skip
+    """W v on BAND rows. The loop stands in each branch of its caller: it holds fewer registers."""
+    width: tl.constexpr = WIDTH * 8 // WIDE.primitive_bitwidth
+    total = tl.zeros([BAND, width], WIDE)
+    for start in range(0, columns, width):
+        column = start + tl.arange(0, width).to(tl.int64)
+        right = tl.load(v + column, mask=(column < columns) & (norm == 0), other=0.0)
+        if SOURCE == 1:
+            product = tl.load(products + column, mask=column < columns, other=0.0)
+            right = unit(product, right, norm, least, WIDE)
+        if SOURCE == 2:
+            right = unit(_parts_at(part_sums, column, columns, parts), right, norm, least, WIDE)
+        x = tile(weight, row, column, rows, columns, inner, MATRIX, WIDE, PLAIN)
+        total += x * right[None, :]
+    return tl.sum(total, axis=1)
 
 
 @triton.jit
@@ -170,24 +200,23 @@ def rows_kernel(
     if SOURCE == 1:
         norm = norm_of(sums + tl.load(layer + _COLUMN_SQUARES), tl.cdiv(columns, VECTOR), WIDE)
     if SOURCE == 2:
-        squares = tl.zeros([WIDTH], tl.float64)
-        for start in range(0, columns, WIDTH):
-            at = _parts_at(part_sums, start + tl.arange(0, WIDTH), columns, parts).to(tl.float64)
+        squares = tl.zeros([BLOCK], tl.float64)
+        for start in range(0, columns, BLOCK):
+            at = _parts_at(part_sums, start + tl.arange(0, BLOCK), columns, parts).to(tl.float64)
             squares += at * at
         norm = tl.sqrt(tl.sum(squares, axis=0)).to(WIDE)
     row = piece * BAND + tl.arange(0, BAND)
-    total = tl.zeros([BAND, WIDTH], WIDE)
-    for start in range(0, columns, WIDTH):
-        column = start + tl.arange(0, WIDTH).to(tl.int64)
-        right = tl.load(v + column, mask=(column < columns) & (norm == 0), other=0.0)
-        if SOURCE == 1:
-            product = tl.load(products + column, mask=column < columns, other=0.0)
-            right = unit(product, right, norm, number(eps, WIDE), WIDE)
-        if SOURCE == 2:
-            product = _parts_at(part_sums, column, columns, parts)
-            right = unit(product, right, norm, number(eps, WIDE), WIDE)
-        total += tile(weight, row, column, rows, columns, inner, MATRIX, WIDE) * right[None, :]
-    found = tl.sum(total, axis=1)
+    least = number(eps, WIDE)
+    if is_plain(weight, columns, inner):
+        found = _times_right(
+            weight, row, rows, columns, inner, v, products, part_sums, parts, norm, least,
+            MATRIX, WIDE, SOURCE, True,
+        )  # fmt: skip
+    else:
+        found = _times_right(
+            weight, row, rows, columns, inner, v, products, part_sums, parts, norm, least,
+            MATRIX, WIDE, SOURCE, False,
+        )  # fmt: skip
     tl.store(scratch + tl.load(layer + _ROW_PRODUCTS) + row, found, mask=row < rows)
     wide = found.to(tl.float64)
     other = wide
@@ -195,105 +224,3 @@ def rows_kernel(
         u = tl.load(layer + _U).to(tl.pointer_type(WIDE))
         other = tl.load(u + row, mask=row < rows, other=0.0).to(tl.float64)
     tl.store(sums + tl.load(layer + _ROW_SQUARES) + piece, tl.sum(wide * other, axis=0))
-
-
-@triton.jit
-def divide_kernel(
-    layers,
-    programs,
-    scratch,
-    sums,
-    sigma,
-    vectors,
-    eps: tl.float64,
-    MATRIX: tl.constexpr,
-    WIDE: tl.constexpr,
-    ITERATED: tl.constexpr,
-    U_FIRST: tl.constexpr,
-):
-    """W / sigma on FLAT elements; or u and v on VECTOR elements, and sigma."""
-    program = tl.load(programs + tl.program_id(0))
-    index = program >> 32
-    layer = layers + index * FIELDS
-    rows, columns = tl.load(layer + _ROWS), tl.load(layer + _COLUMNS)
-    piece = program & 0xFFFFFFFF
-    # 0 where nothing was iterated: then u and v are the given ones.
-    row_norm, column_norm = number(0, WIDE), number(0, WIDE)
-    if ITERATED:
-        row_norm = norm_of(sums + tl.load(layer + _ROW_SQUARES), tl.cdiv(rows, BAND), WIDE)
-        column_norm = norm_of(
-            sums + tl.load(layer + _COLUMN_SQUARES), tl.cdiv(columns, VECTOR), WIDE
-        )
-        norm = column_norm if U_FIRST else row_norm
-        # <p / max(|p|, eps), p> for the last product p.
-        least = number(eps, WIDE)
-        found = tl.where(norm < least, norm * (norm / tl.where(least == 0, 1, least)), norm)
-    else:
-        found = added_up(sums + tl.load(layer + _ROW_SQUARES), tl.cdiv(rows, BAND)).to(WIDE)
-    pieces = tl.cdiv(rows * columns, FLAT)
-    if piece < pieces:
-        _divide(layer, piece, rows * columns, found, MATRIX, WIDE)
-    else:
-        if piece == pieces:
-            tl.store(sigma + index, found)
-        _write_vectors(
-            layer, piece - pieces, rows, columns, scratch, vectors, row_norm, column_norm,
-            number(eps, WIDE), WIDE, ITERATED,
-        )  # fmt: skip
-
-
-@triton.jit
-def _divide(layer, piece, size, sigma, MATRIX: tl.constexpr, WIDE: tl.constexpr):
-    weight, output = tl.load(layer + _WEIGHT), tl.load(layer + _OUTPUT)
-    source = weight.to(tl.pointer_type(MATRIX))
-    target = output.to(tl.pointer_type(MATRIX))
-    first = piece * FLAT
-    if ((weight | output) % ALIGNMENT == 0) & (first + FLAT <= size):
-        for start in range(0, FLAT, BLOCK):
-            _divide_block(source, target, first + start, size, sigma, WIDE, True)
-    else:
-        for start in range(0, FLAT, BLOCK):
-            _divide_block(source, target, first + start, size, sigma, WIDE, False)
-
-
-@triton.jit
-def _divide_block(source, target, start, size, sigma, WIDE: tl.constexpr, WHOLE: tl.constexpr):
-    offsets = start + tl.arange(0, BLOCK)
-    inside = offsets < size
-    x = load(source, offsets, inside, WIDE, WHOLE)
-    divisor = tl.where(sigma == 0, number(1, WIDE), sigma) + tl.zeros_like(x)
-    quotient = tl.where(sigma == 0, tl.zeros_like(x), divided(x, divisor, WIDE))
-    store(target, offsets, inside, quotient, WHOLE)
-
-
-@triton.jit
-def _write_vectors(
-    layer,
-    piece,
-    rows,
-    columns,
-    scratch,
-    vectors,
-    row_norm,
-    column_norm,
-    eps,
-    WIDE: tl.constexpr,
-    ITERATED: tl.constexpr,
-):
-    """VECTOR elements of u followed by v: in place, and into `vectors`."""
-    at = piece * VECTOR + tl.arange(0, VECTOR)
-    own = vectors + tl.load(layer + _VECTORS) + at
-    u = tl.load(layer + _U).to(tl.pointer_type(WIDE)) + at
-    v = tl.load(layer + _V).to(tl.pointer_type(WIDE)) + (at - rows)
-    in_u = at < rows
-    in_v = (at >= rows) & (at < rows + columns)
-    left, right = tl.load(u, mask=in_u, other=0.0), tl.load(v, mask=in_v, other=0.0)
-    if ITERATED:
-        product = tl.load(scratch + tl.load(layer + _ROW_PRODUCTS) + at, mask=in_u, other=0.0)
-        left = unit(product, left, row_norm, eps, WIDE)
-        sources = scratch + tl.load(layer + _COLUMN_PRODUCTS) + (at - rows)
-        right = unit(tl.load(sources, mask=in_v, other=0.0), right, column_norm, eps, WIDE)
-        tl.store(u, left, mask=in_u)
-        tl.store(v, right, mask=in_v)
-    tl.store(own, left, mask=in_u)
-    tl.store(own, right, mask=in_v)

@@ -16,10 +16,10 @@ from torch import Tensor
 from fastwgan.ops import _triton
 from fastwgan.ops._triton import DTYPES
 from fastwgan.ops.spectral_norm._triton_backward import dots_kernel, gradients_kernel
+from fastwgan.ops.spectral_norm._triton_division import divide_kernel
 from fastwgan.ops.spectral_norm._triton_forward import (
     columns_kernel,
     columns_sum_kernel,
-    divide_kernel,
     rows_kernel,
 )
 from fastwgan.ops.spectral_norm._triton_plan import Plan, plan_of
