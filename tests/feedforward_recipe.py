@@ -126,3 +126,27 @@ def found(one: Given, wanted: Sequence[tuple[bool, bool]] | None = None) -> Foun
             assert (g is None) == (tensor is None)
         gradients = [g for g in gradients if g is not None]
     return Found(run.scores, adjoint, gradients)
+
+
+def found_apart(one: Given) -> Found:
+    """The same by a run of the loss's rows, and one of the penalty's that completes it."""
+    first = one.loss_rows
+    rows = slice(first), slice(first, None)
+    layers = [
+        [
+            layer if layer.mask is None else layer._replace(mask=layer.mask[each])
+            for layer in one.layers
+        ]
+        for each in rows
+    ]
+    losses = score(one.samples[rows[0]], layers[0], first)
+    of_losses = losses.backward(one.seeds[rows[0]], [(True, True)] * len(layers[0]), of_all=True)
+    losses.release()
+    run = score(one.samples[rows[1]], layers[1], 0)
+    adjoint = run.backward(one.seeds[rows[1]], [(False, False)] * len(layers[1]), of_all=False)
+    gradients = [g for pair in run.tangent(one.start, after=losses) for g in pair]
+    return Found(
+        torch.cat((losses.scores, run.scores)),
+        torch.cat((of_losses, adjoint)) if one.of_all else adjoint,
+        [g for g in gradients if g is not None],
+    )

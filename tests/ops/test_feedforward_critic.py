@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,7 +15,7 @@ from fastwgan.ops import feedforward_critic
 from fastwgan.ops.feedforward_critic import Layer, native, score
 from tests.compare import assert_gradients_match, assert_matches
 from tests.conftest import INSTRUCTION_SETS, why_not_run
-from tests.feedforward_recipe import Case, Conv, Given, autograd, found, given
+from tests.feedforward_recipe import Case, Conv, Found, Given, autograd, found, found_apart, given
 from tests.guarded import Placed, assert_same_bits, place
 
 FLOATS = (torch.float32, torch.float64)
@@ -42,9 +42,9 @@ def dense(rows: int, inputs: int, *outputs: int, **more: Any) -> Case:
     return Case(rows, (inputs, 1, 1), outputs, **more)
 
 
-def check(case: Case, dtype: torch.dtype) -> None:
+def check(case: Case, dtype: torch.dtype, run: Callable[[Given], Found] = found) -> None:
     one = given(case, dtype)
-    expected, actual = autograd(one), found(one)
+    expected, actual = autograd(one), run(one)
     named: dict[str, Any] = {"op": "feedforward_critic", "context": str(case)}
     assert_matches(actual.scores, expected.scores, order=0, **named)
     assert actual.adjoint.shape == expected.adjoint.shape
@@ -224,6 +224,21 @@ def test_nothing_else_is_written_and_all_of_it_is(
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("of_all", [False, True])
+def test_runs_of_the_two_kinds_of_rows_apart(way: str, of_all: bool, dtype: torch.dtype) -> None:
+    for case in (dense(33, 65, 64, 130, 1, masked=True), IMAGES, dense(7, 3, 1, biased=False)):
+        check(case._replace(of_all=of_all), dtype, found_apart)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_few_rows_of_many_columns(way: str, dtype: torch.dtype) -> None:
+    """Where threads share a product's columns, not its rows."""
+    for case in (dense(9, 300, 260, 257, 513, 2), Case(5, (8, 6, 6), (Conv(300, (6, 6)), 3))):
+        check(case, dtype)
+        check(case, dtype, found_apart)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 def test_nan_stays_in_its_row(way: str, slope: float, dtype: torch.dtype) -> None:
     for case in (dense(33, 5, 9, 17, 1, slope=slope), IMAGES._replace(rows=33, slope=slope)):
@@ -333,6 +348,29 @@ def test_arguments_of_the_other_calls_are_named() -> None:
     run.tangent(one.start)
     with pytest.raises(RuntimeError, match="tangent was called after tangent"):
         run.tangent(one.start)
+
+
+def test_what_a_run_can_complete() -> None:
+    one = given(dense(6, 3, 5, 1, loss_rows=3), torch.float32)
+    flags = [(True, True)] * 2
+
+    def ran(rows: slice, loss_rows: int, layers: list[Layer]) -> Any:
+        run = score(one.samples[rows], layers, loss_rows)
+        run.backward(one.seeds[rows], flags, of_all=False)
+        return run
+
+    losses, other = ran(slice(3), 3, one.layers), given(dense(6, 3, 5, 1), torch.float32)
+    with pytest.raises(ValueError, match="after was of other layers"):
+        ran(slice(3, 6), 0, other.layers).tangent(one.start, after=losses)
+    with pytest.raises(ValueError, match="after had 3 rows of the penalty, and this run 0 of the"):
+        ran(slice(3, 6), 0, one.layers).tangent(one.start, after=ran(slice(6), 3, one.layers))
+    with pytest.raises(RuntimeError, match="after was not a run whose last call was backward"):
+        ran(slice(3, 6), 0, one.layers).tangent(
+            one.start, after=score(one.samples[:3], one.layers, 3)
+        )
+    ran(slice(3, 6), 0, one.layers).tangent(one.start, after=losses)
+    with pytest.raises(RuntimeError, match="after was not a run whose last call was backward"):
+        ran(slice(3, 6), 0, one.layers).tangent(one.start, after=losses)
 
 
 def test_half_precision_goes_to_the_reference() -> None:
