@@ -26,6 +26,7 @@ void check_all(int threads) {
   check_rmsprop(threads);
   check_gradient_penalty(threads);
   check_spectral_norm(threads);
+  check_feedforward_critic(threads);
 }
 
 }  // namespace
@@ -39,6 +40,7 @@ int main(int argc, char** argv) {
   }
   if (!choose(argv[1])) return 2;
   check_hostile_arguments();
+  check_hostile_feedforward_critic();
   check_memory_pool();
   for (int i = 2; i < argc; ++i) check_all(std::atoi(argv[i]));
   std::printf("%lld checks passed\n", static_cast<long long>(checks_made()));

@@ -12,7 +12,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CHECKS = [
     HERE / f"{name}.cpp"
-    for name in ("driver", "elementwise", "penalty", "spectral", "pool", "hostile")
+    for name in (
+        "driver",
+        "elementwise",
+        "penalty",
+        "spectral",
+        "feedforward",
+        "pool",
+        "hostile",
+        "feedforward_hostile",
+    )
 ]
 _PYTHONS_END = ("bindings", "plain_", "pooled_tensors", "tensor_table")
 KERNELS = [
