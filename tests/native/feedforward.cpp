@@ -187,9 +187,8 @@ struct Outcome {
     fw_feedforward_step step = c.step(nullptr, manner.threads);
     const int64_t elements = fw_feedforward_critic_workspace(&step);
     CHECK(elements > 0);
-    Buffer<T> workspace(elements, 1);
-    workspace.fill(NAN);
-    step.workspace = workspace.data();
+    std::vector<T> workspace(at(elements) + 1, static_cast<T>(NAN));
+    step.workspace = workspace.data() + 1;
     CHECK(E::forward(&step, c.samples.data(), scores.data()) == FW_OK);
     T* to = gradient.size() > 0 ? gradient.data() : nullptr;
     CHECK(E::backward(&step, c.samples.data(), c.seeds.data(), manner.of_all, weights.data(),

@@ -26,7 +26,7 @@ class Refusals {
  public:
   Refusals() : critic_(sizes), scores_(4), gradient_(critic_.samples) {
     const fw_feedforward_step step = critic_.step(nullptr, 2);
-    workspace_.emplace_back(fw_feedforward_critic_workspace(&step));
+    workspace_.assign(static_cast<size_t>(fw_feedforward_critic_workspace(&step)), T(7));
     for (size_t l = 0; l < critic_.layers.size(); ++l) {
       weights_.emplace_back(critic_.weights[l].size());
       biases_.emplace_back(critic_.biases[l].size());
@@ -35,7 +35,7 @@ class Refusals {
     bias_pointers_ = pointers_to(biases_);
   }
 
-  fw_feedforward_step good() { return critic_.step(workspace_[0].data(), 2); }
+  fw_feedforward_step good() { return critic_.step(workspace_.data(), 2); }
 
   // By every entry.
   void refuse(const fw_feedforward_step* step) {
@@ -79,7 +79,7 @@ class Refusals {
                                             nullptr));
     fw_feedforward_step homeless = step;
     homeless.workspace = nullptr;
-    CHECK(fw_feedforward_critic_workspace(&homeless) == workspace_[0].size());
+    CHECK(fw_feedforward_critic_workspace(&homeless) == static_cast<int64_t>(workspace_.size()));
     refuse_calls(&homeless);
   }
 
@@ -111,7 +111,8 @@ class Refusals {
   T* const* biases() const { return bias_pointers_.data(); }
 
   FeedforwardCritic<T> critic_;
-  Buffers<T> workspace_, weights_, biases_;
+  std::vector<T> workspace_;
+  Buffers<T> weights_, biases_;
   Buffer<T> scores_, gradient_;
   std::vector<T*> weight_pointers_, bias_pointers_;
 };

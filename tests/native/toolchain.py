@@ -39,8 +39,10 @@ class Sanitizer(NamedTuple):
 
 
 # libgomp's barriers are invisible to ThreadSanitizer; those of std::thread are not.
-THREAD = Sanitizer("tsan", ("-fsanitize=thread", "-DFASTWGAN_STD_THREAD"))
-ADDRESS = Sanitizer("asan-ubsan", ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+_THREADS = "-DFASTWGAN_STD_THREAD"
+_FATAL = "-fno-sanitize-recover=all"
+THREAD = Sanitizer("tsan", ("-fsanitize=thread", _THREADS))
+ADDRESS = Sanitizer("asan-ubsan", ("-fsanitize=address,undefined", _FATAL, _THREADS))
 SANITIZERS = (THREAD, ADDRESS)
 
 
