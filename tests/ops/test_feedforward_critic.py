@@ -272,6 +272,17 @@ def test_infinite_cotangents_and_tangents(
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_infinite_cotangents_at_masked_units(way: str, slope: float, dtype: torch.dtype) -> None:
+    """Behind a ReLU whatever made the output 0 makes these 0; else a mask multiplies."""
+    one = torch.ones(1, 1, 1, 1, dtype=dtype)
+    layers = [Layer(one, None, slope, mask=torch.zeros(1, 1, dtype=dtype)), Layer(one, None, 1.0)]
+    run = score(one, layers, 0)
+    found = run.backward(one * torch.inf, [(True, False)] * 2, of_all=False).item()
+    assert found == 0 if slope == 0 else found != found
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_threads_and_repetition_do_not_show(way: str, dtype: torch.dtype) -> None:
     if way == "reference":
         pytest.skip("torch's own products promise nothing")
