@@ -41,6 +41,8 @@ int main(int argc, char** argv) {
   check_hostile_arguments();
   check_memory_pool();
   for (int i = 2; i < argc; ++i) check_all(std::atoi(argv[i]));
+  check_hostile_feedforward_critic();
+  for (int i = 2; i < argc; ++i) check_feedforward_critic(std::atoi(argv[i]));
   std::printf("%lld checks passed\n", static_cast<long long>(checks_made()));
   return 0;
 }

@@ -115,5 +115,7 @@ void check_weight_clip(int threads);
 void check_rmsprop(int threads);
 void check_gradient_penalty(int threads);
 void check_spectral_norm(int threads);
+void check_feedforward_critic(int threads);
 void check_memory_pool();
 void check_hostile_arguments();
+void check_hostile_feedforward_critic();

@@ -1,7 +1,7 @@
 """The kernels' C ABI driven from C++ under sanitizers, which see what no comparison of numbers can.
 
-ThreadSanitizer runs them over std::thread; AddressSanitizer and UndefinedBehaviorSanitizer without
-OpenMP. The C++ files in this folder are the driver, and the faults that prove the tools awake.
+ThreadSanitizer, and AddressSanitizer with UndefinedBehaviorSanitizer, run them over std::thread.
+The C++ files in this folder are the driver, and the faults that prove the tools awake.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _assert_clean(done: subprocess.CompletedProcess[str]) -> None:
 def test_every_kernel_is_clean(
     toolchain: Toolchain, sanitizer: Sanitizer, instruction_set: str
 ) -> None:
-    threads = ["1"] if sanitizer is ADDRESS else ["3"]
+    threads = ["1", "3"] if sanitizer is ADDRESS else ["3"]
     if sanitizer is THREAD and instruction_set == backends.instruction_sets()[0]:
         threads = ["2", "4"]
     done = _run(toolchain.driver(sanitizer), instruction_set, *threads)

@@ -12,7 +12,16 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CHECKS = [
     HERE / f"{name}.cpp"
-    for name in ("driver", "elementwise", "penalty", "spectral", "pool", "hostile")
+    for name in (
+        "driver",
+        "elementwise",
+        "penalty",
+        "spectral",
+        "feedforward",
+        "pool",
+        "hostile",
+        "feedforward_hostile",
+    )
 ]
 _PYTHONS_END = ("bindings", "plain_", "pooled_tensors", "tensor_table")
 KERNELS = [
@@ -30,8 +39,10 @@ class Sanitizer(NamedTuple):
 
 
 # libgomp's barriers are invisible to ThreadSanitizer; those of std::thread are not.
-THREAD = Sanitizer("tsan", ("-fsanitize=thread", "-DFASTWGAN_STD_THREAD"))
-ADDRESS = Sanitizer("asan-ubsan", ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+_THREADS = "-DFASTWGAN_STD_THREAD"
+_FATAL = "-fno-sanitize-recover=all"
+THREAD = Sanitizer("tsan", ("-fsanitize=thread", _THREADS))
+ADDRESS = Sanitizer("asan-ubsan", ("-fsanitize=address,undefined", _FATAL, _THREADS))
 SANITIZERS = (THREAD, ADDRESS)
 
 

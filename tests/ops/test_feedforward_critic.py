@@ -263,6 +263,41 @@ def test_infinite_samples(way: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("image", [(1, 1, 1), (1, 1, 3)], ids=["dense", "convolution"])
+def test_infinite_cotangents_and_tangents(
+    way: str, image: tuple[int, int, int], dtype: torch.dtype
+) -> None:
+    """Behind a ReLU they are 0 where its unit is not active, not 0 times infinity."""
+    weight = torch.tensor([[1.0], [-1.0]], dtype=dtype).view(2, 1, 1, 1)
+    last = torch.ones(1, 2, 1, image[2], dtype=dtype)
+    layers = [Layer(weight, None, 0.0), Layer(last, None, 1.0)]
+    samples = torch.tensor([2.0, -1.0], dtype=dtype).view(2, 1, 1, 1).repeat(1, *image)
+    inf, wanted = torch.inf, [(True, False)] * 2
+    run = score(samples, layers, 0)
+    adjoint = run.backward(torch.full_like(run.scores, inf), wanted, of_all=False)
+    assert adjoint.flatten(1).tolist() == [[inf] * image[2], [-inf] * image[2]]
+    of_weight = run.tangent(torch.ones_like(samples))[0][0]
+    assert of_weight is not None
+    assert of_weight.flatten().tolist() == [inf, inf]
+    run = score(samples, layers, 0)
+    run.backward(torch.ones_like(run.scores), wanted, of_all=False)
+    of_last = run.tangent(torch.full_like(samples, inf))[1][0]
+    assert of_last is not None
+    assert of_last.flatten(2).tolist() == [[[inf] * image[2], [-inf] * image[2]]]
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("slope", [0.0, 0.5])
+def test_infinite_cotangents_at_masked_units(way: str, slope: float, dtype: torch.dtype) -> None:
+    """Behind a ReLU whatever made the output 0 makes these 0; else a mask multiplies."""
+    one = torch.ones(1, 1, 1, 1, dtype=dtype)
+    layers = [Layer(one, None, slope, mask=torch.zeros(1, 1, dtype=dtype)), Layer(one, None, 1.0)]
+    run = score(one, layers, 0)
+    found = run.backward(one * torch.inf, [(True, False)] * 2, of_all=False).item()
+    assert found == 0 if slope == 0 else found != found
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_threads_and_repetition_do_not_show(way: str, dtype: torch.dtype) -> None:
     if way == "reference":
         pytest.skip("torch's own products promise nothing")
@@ -371,6 +406,22 @@ def test_what_a_run_can_complete() -> None:
     ran(slice(3, 6), 0, one.layers).tangent(one.start, after=losses)
     with pytest.raises(RuntimeError, match="after was not a run whose last call was backward"):
         ran(slice(3, 6), 0, one.layers).tangent(one.start, after=losses)
+
+
+def test_the_instruction_set_of_a_step_stays() -> None:
+    one, both = given(dense(6, 3, 5, 1), torch.float32), [(True, True)] * 2
+    with backends.use_instruction_set("portable256"):
+        run = score(one.samples, one.layers, 4)
+    said = "called under instruction set 'portable512'; it must be 'portable256', as score was"
+    with backends.use_instruction_set("portable512"):
+        with pytest.raises(RuntimeError, match=f"backward was {said}"):
+            run.backward(one.seeds, both, of_all=False)
+        with backends.use_instruction_set("portable256"):
+            run.backward(one.seeds, both, of_all=False)
+        with pytest.raises(RuntimeError, match=f"tangent was {said}"):
+            run.tangent(one.start)
+    with backends.use_instruction_set("portable256"):
+        assert run.tangent(one.start)[0][0] is not None
 
 
 def test_half_precision_goes_to_the_reference() -> None:

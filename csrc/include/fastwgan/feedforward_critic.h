@@ -51,7 +51,7 @@ int fw_feedforward_critic_forward_f64(const fw_feedforward_step* step, const dou
                                       double* scores);
 
 // seeds as the scores. weight_gradients, bias_gradients [count]: as weight and bias, null for one
-// not wanted; gets the loss rows' share, weights' not written without loss rows. gradient: J^T
+// not wanted; gets the loss rows' share, which for weights is complete after tangent. gradient: J^T
 // seeds at the rows from loss_rows on, or at all if of_all, as samples.
 int fw_feedforward_critic_backward_f32(const fw_feedforward_step* step, const float* samples,
                                        const float* seeds, int of_all,

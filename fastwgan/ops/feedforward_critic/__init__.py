@@ -43,7 +43,8 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
 
     Raises:
         TypeError, ValueError: arguments that do not fit, named; also of the other two calls.
-        RuntimeError: a forced backend cannot run here; of the other two, they are out of order.
+        RuntimeError: a forced backend cannot run here; of the other two, they are out of order, or
+            under another instruction set.
 
     Not seen by autograd. NaN stays in its row. Cost, in products of the penalty's rows with a
     hidden layer's weights, where these are a third: three, five and two for the three calls, and
@@ -62,7 +63,7 @@ def runs_natively(samples: Tensor) -> bool:
 
 
 class _Checked:
-    """A pass whose calls are checked: their arguments, and their order."""
+    """A pass whose calls are checked: their arguments, order and instruction set."""
 
     def __init__(self, run: Pass, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
         self.scores = run.scores
@@ -70,6 +71,7 @@ class _Checked:
         self._layers = [layer.weight.data_ptr() for layer in layers]
         self._loss_rows = loss_rows
         self._done = "score"
+        self._instruction_set = backends.instruction_set()
 
     def backward(
         self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
@@ -113,6 +115,12 @@ class _Checked:
     def _follows(self, call: str, before: str) -> None:
         if self._done != before:
             raise RuntimeError(f"{call} was called after {self._done}; it must follow {before}.")
+        now = backends.instruction_set()
+        if now != self._instruction_set:
+            raise RuntimeError(
+                f"{call} was called under instruction set {now!r}; it must be "
+                f"{self._instruction_set!r}, as score was."
+            )
 
 
 def _backend(samples: Tensor) -> str:

@@ -91,7 +91,7 @@ class _Pass:
     def backward(
         self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
     ) -> Tensor:
-        self._seeds, self._wanted = seeds, wanted
+        self._seeds = seeds
         self._take_gradients(_empty_gradients(self._layers, wanted))
         of_biases = table(_address(pair[1]) for pair in self._found)
         rows, *shape = self._samples.shape

@@ -73,18 +73,16 @@ class _Pass:
     def __init__(self, samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> None:
         self._layers, self._loss_rows = layers, loss_rows
         self._inputs: list[Tensor] = []
-        self._factors: list[Tensor] = []  # by layer, d output / d convolution
+        self._active: list[Tensor] = []  # by layer: whether above 0, as its outputs
         x = samples
         with torch.no_grad():
             for layer in layers:
-                z = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
-                factor = torch.full_like(z, layer.slope).masked_fill_(z > 0, 1.0)
+                z = _product(layer, x, layer.bias)
                 output = F.leaky_relu(z, layer.slope) if layer.slope else F.relu(z)
                 if layer.mask is not None:
-                    mask = layer.mask.view(z.shape)
-                    output, factor = output * mask, factor * mask
+                    output = output * layer.mask.view(z.shape)
                 self._inputs.append(x)
-                self._factors.append(factor)
+                self._active.append(output > 0)
                 x = output
         self.scores = x
 
@@ -95,10 +93,9 @@ class _Pass:
         d = seeds
         with torch.no_grad():
             for index in range(len(self._layers) - 1, -1, -1):
-                d = d * self._factors[index]
+                d = self._differentiated(index, d, 0)
                 self._cotangents.insert(0, d)
-                layer, x = self._layers[index], self._inputs[index]
-                d = _input_gradient(layer, d, x)
+                d = _input_gradient(self._layers[index], d, self._inputs[index])
             self._of_losses = [self._loss_gradients(i, *pair) for i, pair in enumerate(wanted)]
         return d if of_all else d[self._loss_rows :]
 
@@ -113,12 +110,11 @@ class _Pass:
                     d = self._cotangents[index][self._loss_rows :]
                     by_weight = by_weight + _weight_gradient(layer, d, t)
                 found.append((by_weight, by_bias))
-                t = F.conv2d(t, layer.weight, None, layer.stride, layer.padding)
-                t = t * self._factors[index][self._loss_rows :]
+                t = self._differentiated(index, _product(layer, t, None), self._loss_rows)
         return found
 
     def release(self) -> None:
-        self._inputs, self._factors, self._cotangents = [], [], []
+        self._inputs, self._active, self._cotangents = [], [], []
 
     def _loss_gradients(
         self, index: int, weight: bool, bias: bool
@@ -131,14 +127,36 @@ class _Pass:
             d.sum((0, 2, 3)) if has_bias else None,
         )
 
+    def _differentiated(self, index: int, d: Tensor, first_row: int) -> Tensor:
+        """mask · act' · d, of a layer's rows from the first on."""
+        layer, active = self._layers[index], self._active[index][first_row:]
+        # 0 where act' is, and not 0 · d, which is NaN where d is infinite.
+        d = torch.where(active, d, layer.slope * d if layer.slope else torch.zeros_like(d))
+        return d if layer.mask is None else d * layer.mask[first_row:].view(d.shape)
+
+
+def _is_dense(layer: Layer, x: Tensor) -> bool:
+    """Whether the kernel covers x [rows, channels, height, width], which leaves one pixel."""
+    return layer.weight.shape[2:] == x.shape[2:] and layer.padding == (0, 0)
+
+
+def _product(layer: Layer, x: Tensor, bias: Tensor | None) -> Tensor:
+    if _is_dense(layer, x):
+        return F.linear(x.flatten(1), layer.weight.flatten(1), bias)[:, :, None, None]
+    return F.conv2d(x, layer.weight, bias, layer.stride, layer.padding)
+
 
 def _input_gradient(layer: Layer, d: Tensor, x: Tensor) -> Tensor:
+    if _is_dense(layer, x):
+        return (d.flatten(1) @ layer.weight.flatten(1)).view(x.shape)
     patches = layer.weight.flatten(1).t() @ d.flatten(2)  # [rows, in kernel, positions]
     kernel = layer.weight.shape[2:]
     return F.fold(patches, x.shape[2:], kernel, padding=layer.padding, stride=layer.stride)
 
 
 def _weight_gradient(layer: Layer, d: Tensor, x: Tensor) -> Tensor:
+    if _is_dense(layer, x):
+        return (d.flatten(1).t() @ x.flatten(1)).view(layer.weight.shape)
     # Not torch's own gradient, which reads past the end of some one-channel images.
     patches = F.unfold(x, layer.weight.shape[2:], padding=layer.padding, stride=layer.stride)
     total = torch.einsum("rop,rkp->ok", d.flatten(2), patches)
