@@ -72,7 +72,11 @@ def place_all(critic: Callable[..., Tensor], rows: Sequence[Rows]) -> list[Place
     if first.refusal is not None:
         return first
     with torch.no_grad():
-        places = _place_rest(critic, first, rows[1:])
+        if first.is_replayable:
+            block = first.block
+            del first  # and autograd's graph, before more activations come
+            return [Place(block, None), *_replayed(block.tape, rows[1:])]
+        places = _recorded_each(critic, rows[1:])
     if isinstance(places, str):
         return first._replace(refusal=places)
     return [Place(first.block, None), *places]
@@ -86,12 +90,7 @@ def _split(block: Block, sizes: Sequence[int]) -> list[Place]:
     return places
 
 
-def _place_rest(
-    critic: Callable[..., Tensor], first: Recorded, rest: Sequence[Rows]
-) -> list[Place] | str:
-    if not first.is_replayable:
-        return _recorded_each(critic, rest)
-    tape = first.block.tape
+def _replayed(tape: Tape, rest: Sequence[Rows]) -> list[Place]:
     arguments = [_arguments(rows) for rows in rest]
     with no_casting(rest[0].samples.device.type):
         if not is_row_wise(tape):

@@ -74,7 +74,12 @@ def _passes(
 
 
 def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:
-    """All of the penalty, and the loss at the rows beside it; then the loss at other rows."""
+    """The loss at other rows, whose activations go; then all of the penalty, and the loss beside."""
+    for part, seed in zip(parts.losses[:-1], loss.seeds, strict=False):
+        part.seed([seed], [])
+        _backward(part, parts, sums)
+        if part.block is not at.block:
+            part.block.free()
     beside = parts.losses[-1]
     mine = loss.seeds[-len(beside.samples) :]
     sizes = [each.shape[0] for each in (*beside.samples, *parts.points[0].samples)]
@@ -83,9 +88,6 @@ def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple
     swept = sweep(at, seeds, term, sums.of(at.block.tape))
     sums.add_samples(beside.samples, swept.at_samples)
     sums.add_samples(parts.points[0].samples, None)
-    for part, seed in zip(parts.losses[:-1], loss.seeds, strict=False):
-        part.seed([seed], [])
-        _backward(part, parts, sums)
     return swept.penalty, swept.norms
 
 

@@ -28,6 +28,7 @@ def replay(tape: Tape, arguments: Sequence[Tensor]) -> Block:
     for slot, argument in zip(tape.arguments, arguments, strict=True):
         block.values[slot] = argument.detach()
     block.values[tape.arguments[0]] = rows_first
+    done = tape.done_after()
     with torch.no_grad():
         for index, node in enumerate(tape.nodes):
             block.saved.append(())
@@ -38,6 +39,9 @@ def replay(tape: Tape, arguments: Sequence[Tensor]) -> Block:
             outputs, block.saved[index] = node.rule.forward(options, site.inputs)
             for slot, output in zip(node.outputs, outputs, strict=True):
                 block.values[slot] = output
+            del site, outputs
+            for slot in done[index]:
+                block.values[slot] = None
     return block
 
 

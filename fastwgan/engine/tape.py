@@ -103,6 +103,23 @@ class Tape:
                     found[~reference] = None
         return sorted(found)
 
+    def done_after(self) -> list[list[int]]:
+        """By node: the slots that neither a later node's forward reads nor any rule's passes."""
+        last: dict[int, int] = {}
+        kept = {self.score, *self.arguments}
+        for index, node in enumerate(self.nodes):
+            read = [r for r in node.inputs if r is not None and r >= 0]
+            last.update(dict.fromkeys([*read, *node.outputs], index))
+            if node.rule.reads_inputs:
+                kept.update(read)
+            if node.rule.reads_outputs:
+                kept.update(node.outputs)
+        done: list[list[int]] = [[] for _ in self.nodes]
+        for slot, index in last.items():
+            if slot not in kept:
+                done[index].append(slot)
+        return done
+
     def wants(self, reference: Reference, needed: Sequence[bool]) -> bool:
         """Whether an adjoint of this input is needed."""
         if reference is None:
@@ -132,6 +149,11 @@ class Block:
         scores = self.values[self.tape.score]
         assert scores is not None
         return scores
+
+    def free(self) -> None:
+        """Lets go of all that the passes read, once they are done."""
+        self.values = [None] * self.tape.slots
+        self.saved = [()] * len(self.tape.nodes)
 
     def site(self, index: int, rows: slice | None = None) -> Site:
         """What the rule of node `index` sees: all rows of the block, or those given."""
