@@ -5,7 +5,7 @@
 
 namespace fastwgan {
 
-constexpr int64_t patch_block = 49152;  // elements of patches at a time, or more for deep ones
+constexpr int64_t patch_block = 24576;  // elements of patches at a time, or more for deep ones
 constexpr int64_t fewest_rows = 256;    // of a thread that packs a weight alone
 constexpr int64_t fewest_patches = 96;  // so that a pass over the weight serves many
 

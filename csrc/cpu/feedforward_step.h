@@ -111,7 +111,7 @@ class Step {
     for (int64_t l = 0; l < count(); ++l) {
       const Layer<T> layer = given_layer(l);
       most = std::max(
-          {most, product_scratch(layer, rows()), sum_scratch(layer), layer.window.depth()});
+          {most, product_scratch(layer, rows()), sum_scratch(layer, rows()), layer.window.depth()});
     }
     return padded_columns<T>(most);
   }
@@ -133,7 +133,7 @@ inline double bound_of(const fw_feedforward_layer& layer, double rows, double th
   const double weights = 4 * depth * outputs;
   const double results = rows * (sample + 2 * positions * outputs);
   const double scratch =
-      49152 + 100 * (depth + sample) + 64 * (rows + 49152 + 512) + 512 * (outputs + 128);
+      24576 + 100 * (depth + sample) + 64 * (rows + 24576 + 512) + 512 * (outputs + 128);
   return weights + results + threads * scratch + rows * positions * depth * outputs;
 }
 

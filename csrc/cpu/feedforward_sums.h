@@ -10,10 +10,11 @@ constexpr int64_t strip_group = 32;          // of 6 outputs, whose cotangents s
 
 // scratch of a thread, in elements, that the sums below ask for at most.
 template <class T>
-int64_t sum_scratch(const Layer<T>& layer) {
+int64_t sum_scratch(const Layer<T>& layer, int64_t rows) {
   const int64_t sliver = padded_columns<T>(1);
+  const int64_t count = std::min(block_rows, rows * layer.window.positions());
   const int64_t strips = std::min(strip_group, tiles_of(layer.outputs, tile_rows));
-  return block_rows * (strips * tile_rows + sliver) + tile_rows * sliver + layer.outputs;
+  return count * (strips * tile_rows + sliver) + tile_rows * sliver + layer.outputs;
 }
 
 template <class T, int Bytes>
@@ -68,9 +69,9 @@ FW_INLINE void add_products_body(const Layer<T>& layer, const Sum<T>& sum, int t
   const bool by_strips = all_strips > all_slivers;
   const Range strips = by_strips ? part_of(all_strips, thread, threads) : Range{0, all_strips};
   const Range slivers = by_strips ? Range{0, all_slivers} : part_of(all_slivers, thread, threads);
-  T* right = scratch;                    // [count, width]
-  T* sums = right + block_rows * width;  // [tile_rows, width]
-  T* left = sums + tile_rows * width;    // [strip][count][tile_rows]
+  T* right = scratch;                  // [count, width]
+  T* sums = right + count * width;     // [tile_rows, width]
+  T* left = sums + tile_rows * width;  // [strip][count][tile_rows]
   const Add<T, Bytes> finish = {sum.results, depth, sum.is_first};
   for (int64_t first = strips.begin; first < strips.end; first += strip_group) {
     const Range group = {first, std::min(first + strip_group, strips.end)};

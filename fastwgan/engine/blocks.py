@@ -13,7 +13,7 @@ from fastwgan.engine.direct import NotDirect, calls_of, run_direct
 from fastwgan.engine.generic import Run, rooted, run
 from fastwgan.engine.record import Recorder
 from fastwgan.engine.replay import is_row_wise, replay
-from fastwgan.engine.tape import Block
+from fastwgan.engine.tape import Block, Tape
 
 
 class Rows(NamedTuple):

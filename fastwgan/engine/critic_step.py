@@ -74,7 +74,7 @@ def _passes(
 
 
 def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:
-    """The loss at other rows, whose activations go; then all of the penalty, and the loss beside."""
+    """The loss at other rows, whose activations go; then the penalty and the loss beside it."""
     for part, seed in zip(parts.losses[:-1], loss.seeds, strict=False):
         part.seed([seed], [])
         _backward(part, parts, sums)

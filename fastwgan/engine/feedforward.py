@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastwgan.engine.masks import drawn_mask
-from fastwgan.ops.feedforward_critic import Layer, Pass, Plan
+from fastwgan.ops.feedforward_critic import Layer, NativePass, Pass, Plan
 
 Shape = tuple[int, ...]
 _LARGE_BATCH = 256  # beyond it, reading weights twice does not show
@@ -50,18 +50,21 @@ class Feedforward:
         """
         return self._is_dense and batch < _LARGE_BATCH
 
-    def score(self, rows: Tensor, loss_rows: int, *, masks_as_torch: bool) -> Pass:
+    def score(
+        self, rows: Tensor, loss_rows: int, *, masks_as_torch: bool, after: NativePass | None = None
+    ) -> NativePass:
         """Its run on [rows, *sample].
 
         Args:
             rows: The loss's, then the penalty's.
             loss_rows: How many are the loss's.
             masks_as_torch: Whether dropout draws what `F.dropout` would, or by a faster way.
+            after: A run of the loss's rows, whose backward is done and whose memory this takes.
         """
         images = rows.reshape(rows.shape[0], *self.image)
         images = images.contiguous(memory_format=torch.channels_last)
         masks = [_mask(layer, rows, masks_as_torch) for layer in self.layers]
-        return self._plan.score(images, masks, loss_rows)
+        return self._plan.score(images, masks, loss_rows, after)
 
     def scores(self, run: Pass) -> Tensor:
         """The run's scores in the critic's own shape and memory order."""

@@ -57,8 +57,7 @@ def _apart(critic: Feedforward, job: Job, points: Tensor) -> Done:
     seeds = seeds_of(scores, split_rows([*loss.seeds], sizes))
     flows = job.real.requires_grad or job.fake.requires_grad
     adjoint = critic.backward(losses, seeds, of_all=flows)
-    losses.release()
-    run = critic.score(points, 0, masks_as_torch=False)
+    run = critic.score(points, 0, masks_as_torch=False, after=losses)
     ones = seeds_of(critic.scores(run), [(slice(None), 1.0)])
     at_points = critic.backward(run, ones, of_all=False, of_weights=False)
     penalty, norms, gradients = _penalised(critic, run, at_points, _term(job), losses)

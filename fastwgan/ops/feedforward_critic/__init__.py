@@ -11,10 +11,10 @@ from torch import Tensor
 from fastwgan import backends
 from fastwgan.ops.feedforward_critic import native, reference
 from fastwgan.ops.feedforward_critic._checks import check_images, check_samples
-from fastwgan.ops.feedforward_critic.native import Plan
+from fastwgan.ops.feedforward_critic.native import NativePass, Plan
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
 
-__all__ = ["BACKENDS", "Gradients", "Layer", "Pass", "Plan", "runs_natively", "score"]
+__all__ = ["BACKENDS", "Gradients", "Layer", "NativePass", "Pass", "Plan", "runs_natively", "score"]
 
 BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 

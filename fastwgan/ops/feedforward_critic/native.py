@@ -28,7 +28,7 @@ _TANGENT = {
 _NUMBERS, _MASK = 13, 2  # of a layer, and which of them is its mask's address
 
 
-def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> _Pass:
+def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> NativePass:
     """The contract of `reference.score`, for float32 and float64."""
     return Plan(layers, samples.shape[1:]).score(samples, [l.mask for l in layers], loss_rows)
 
@@ -49,8 +49,18 @@ class Plan:
         self._numbers = array("q", numbers)
         self._slopes = array("d", [layer.slope for layer in layers])
 
-    def score(self, samples: Tensor, masks: Sequence[Tensor | None], loss_rows: int) -> _Pass:
-        """The contract of `reference.score`, with a mask or None for each layer."""
+    def score(
+        self,
+        samples: Tensor,
+        masks: Sequence[Tensor | None],
+        loss_rows: int,
+        after: NativePass | None = None,
+    ) -> NativePass:
+        """The contract of `reference.score`, with a mask or None for each layer.
+
+        `after` is a run of the loss's rows that this one's tangent will complete: its memory is
+        taken over.
+        """
         numbers = self._numbers[:]
         for index, mask in enumerate(masks):
             if mask is not None:
@@ -63,11 +73,15 @@ class Plan:
             loss_rows,
             torch.get_num_threads(),
         )
-        return _Pass(step, self.layers, samples, masks, self._score_shape, loss_rows)
+        run = NativePass(step, self.layers, samples, masks, loss_rows)
+        run.start(self._score_shape, None if after is None else after.handed_over())
+        return run
 
 
-class _Pass:
+class NativePass:
     """Holds what the kernel's three calls share until the last of them is done."""
+
+    scores: Tensor
 
     def __init__(
         self,
@@ -75,22 +89,29 @@ class _Pass:
         layers: Sequence[Layer],
         samples: Tensor,
         masks: Sequence[Tensor | None],
-        score_shape: Sequence[int],
         loss_rows: int,
     ) -> None:
         self._step, self._layers, self._samples = step, layers, samples
-        self._masks, self._loss_rows = masks, loss_rows
-        bits, elements = samples.element_size() * 8, step.workspace()
+        self._masks: Sequence[Tensor | None] = masks  # which the kernel reads by address
+        self._loss_rows = loss_rows
+        self._workspace: Tensor | None = None
+
+    def start(self, score_shape: Sequence[int], memory: Tensor | None) -> None:
+        """The first of the calls, in this memory if it is enough."""
+        samples, elements = self._samples, self._step.workspace()
         if elements < 0:
             raise ValueError("layers had sizes of which no memory can hold the outputs.")
-        self._workspace: Tensor | None = _cpu.pooled_empty(elements, bits)
-        step.set_workspace(self._workspace.data_ptr())
+        if memory is None or memory.dtype is not samples.dtype or memory.numel() < elements:
+            memory = _cpu.pooled_empty(elements, samples.element_size() * 8)
+        self._workspace = memory
+        self._step.set_workspace(memory.data_ptr())
         self.scores = _channels_last(samples, (samples.shape[0], *score_shape))
-        _FORWARD[samples.dtype](step, samples.data_ptr(), self.scores.data_ptr())
+        _FORWARD[samples.dtype](self._step, samples.data_ptr(), self.scores.data_ptr())
 
     def backward(
         self, seeds: Tensor, wanted: Sequence[tuple[bool, bool]], *, of_all: bool
     ) -> Tensor:
+        """The contract of `Pass.backward`."""
         self._seeds = seeds
         self._take_gradients(_empty_gradients(self._layers, wanted))
         of_biases = table(_address(pair[1]) for pair in self._found)
@@ -110,7 +131,8 @@ class _Pass:
         return gradient
 
     def tangent(self, start: Tensor, after: Pass | None = None) -> Gradients:
-        if isinstance(after, _Pass):
+        """The contract of `Pass.tangent`."""
+        if isinstance(after, NativePass):
             self._take_gradients(after._found)
         _TANGENT[start.dtype](
             self._step,
@@ -123,7 +145,14 @@ class _Pass:
         return self._found
 
     def release(self) -> None:
-        self._workspace = None
+        """The contract of `Pass.release`."""
+        self.handed_over()
+
+    def handed_over(self) -> Tensor | None:
+        """The workspace, of which this run needs no more, nor of what else it read."""
+        memory, self._workspace, self._masks = self._workspace, None, ()
+        del self._samples
+        return memory
 
     def _take_gradients(self, found: Gradients) -> None:
         self._found = found
