@@ -74,11 +74,13 @@ def place_all(critic: Callable[..., Tensor], rows: Sequence[Rows]) -> list[Place
     with torch.no_grad():
         if first.is_replayable:
             block = first.block
+            block.free_unread()
             del first  # and autograd's graph, before more activations come
             return [Place(block, None), *_replayed(block.tape, rows[1:])]
         places = _recorded_each(critic, rows[1:])
     if isinstance(places, str):
         return first._replace(refusal=places)
+    first.block.free_unread()
     return [Place(first.block, None), *places]
 
 
@@ -105,6 +107,7 @@ def _recorded_each(critic: Callable[..., Tensor], rest: Sequence[Rows]) -> list[
         recorded = record(critic, rows)
         if recorded.refusal is not None:
             return recorded.refusal
+        recorded.block.free_unread()
         places.append(Place(recorded.block, None))
     return places
 

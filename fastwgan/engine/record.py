@@ -118,10 +118,6 @@ class Recorder(TorchFunctionMode):
         self._alive.clear()
         if self.refusal is not None:
             self.block.values.clear()
-            return
-        for slots in self.tape.done_after():
-            for slot in slots:
-                self.block.values[slot] = None
 
     def _operation(
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -150,6 +150,12 @@ class Block:
         assert scores is not None
         return scores
 
+    def free_unread(self) -> None:
+        """Lets go of activations that no rule's passes read."""
+        for slots in self.tape.done_after():
+            for slot in slots:
+                self.values[slot] = None
+
     def free(self) -> None:
         """Lets go of all that the passes read, once they are done."""
         self.values = [None] * self.tape.slots
