@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 INSTALLED := pyproject.toml setup.py constraints.txt \
   $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.md' \))
 
-.PHONY: train test nightly lint bench readme-table sanitize sanitize-cuda clean
+.PHONY: train test ahead nightly lint bench readme-table sanitize sanitize-cuda clean
 
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
 
 test: $(VENV)/.test
 	$(BIN)/pytest
+
+ahead: $(VENV)/.test
+	$(BIN)/pytest -m ahead
 
 nightly: $(VENV)/.test
 	$(BIN)/pytest -m nightly

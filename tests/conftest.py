@@ -66,12 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what another backend than the one asked for would run, and nightly tests."""
+    """Leaves out what another backend than the one asked for would run, and what takes long."""
     only = config.getoption("--only-backend")
-    asks_for_nightly = "nightly" in config.getoption("-m")
+    long = [mark for mark in ("nightly", "ahead") if mark not in config.getoption("-m")]
     parameters = [getattr(item, "callspec", None) for item in items]
     kept = [
-        (asks_for_nightly or item.get_closest_marker("nightly") is None)
+        not any(item.get_closest_marker(mark) for mark in long)
         and (only is None or (p is not None and p.params.get("backend") == only))
         for item, p in zip(items, parameters, strict=True)
     ]

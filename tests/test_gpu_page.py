@@ -74,6 +74,14 @@ def test_a_critic_step_takes_fewer_operations_than_eagers() -> None:
 
 
 @pytest.mark.skipif(why_not_built() is not None, reason=str(why_not_built()))
+@pytest.mark.parametrize(("name", "most"), [("DCGAN-64", 50), ("MLP 784-1024-1024-1024-1", 45)])
+def test_operations_of_a_step(name: str, most: int) -> None:
+    """What is launched on a GPU, ours and torch's, views aside."""
+    counted = count(next(step for step in STEPS if step.name == name))
+    assert 0 < counted.launches + counted.operations <= most
+
+
+@pytest.mark.skipif(why_not_built() is not None, reason=str(why_not_built()))
 def test_the_launches_of_a_critic_step_are_those_of_the_page() -> None:
     """Torch's own operations are another number in another torch."""
     counted = count(STEPS[0])

@@ -129,6 +129,24 @@ def test_compiles_without_spills_for_sm_90(name: str) -> None:
     _check(CASES[name], "sm_90")
 
 
+def _one_of_each() -> list[str]:
+    """A form of every kernel in every dtype."""
+    named = re.compile(r"(.*?)(float32|float64|bfloat16|float16)\b")
+    found: dict[str, str] = {}
+    for name in CASES:
+        kind = named.match(name)
+        assert kind is not None
+        found.setdefault(kind[0], name)
+    return list(found.values())
+
+
+@pytest.mark.ahead
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("name", _one_of_each())
+def test_every_kernel_and_dtype_compiles(name: str, target: str) -> None:
+    _check(CASES[name], target)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", _NEAR)
 def test_compiles_for_every_target(name: str, target: str) -> None:
