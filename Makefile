@@ -36,6 +36,7 @@ readme-table: bench
 	$(BIN)/python -m benchmarks.readme_table
 
 sanitize: $(VENV)/.test
+	$(BIN)/pytest -m sanitized
 	PYTHON=$(abspath $(BIN)/python) bash scripts/sanitize.sh
 
 sanitize-cuda: $(VENV)/.test

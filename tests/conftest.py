@@ -68,7 +68,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what another backend than the one asked for would run, and what takes long."""
     only = config.getoption("--only-backend")
-    long = [mark for mark in ("nightly", "ahead") if mark not in config.getoption("-m")]
+    asked = config.getoption("-m")
+    long = [mark for mark in ("nightly", "ahead", "sanitized") if mark not in asked]
     parameters = [getattr(item, "callspec", None) for item in items]
     kept = [
         not any(item.get_closest_marker(mark) for mark in long)

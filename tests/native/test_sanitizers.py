@@ -18,6 +18,7 @@ from fastwgan import backends
 from tests.native.toolchain import ADDRESS, COMPILER, SANITIZERS, THREAD, Sanitizer, Toolchain
 
 pytestmark = [
+    pytest.mark.sanitized,
     pytest.mark.skipif(sys.platform != "linux", reason="uses gcc's sanitizers on Linux"),
     pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here"),
 ]
