@@ -49,6 +49,7 @@ int forward(const fw_feedforward_step* given, const T* samples, T* scores) {
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
   parallel(step.team_size(), [&](Team& team, int thread) {
+    for (int64_t l = 0; l < step.count(); ++l) fill_ordered<T>(step.layer(l), thread, team.size());
     prepare_all(step, true, team, thread);
     const T* inputs = samples;
     for (int64_t l = 0; l < step.count(); ++l) {

@@ -49,7 +49,7 @@ FW_INLINE void pack_strips(const T* cotangents, int64_t outputs, int64_t count, 
     const int64_t some = std::min<int64_t>(tile_rows, outputs - s * tile_rows);
     const T* from = cotangents + s * tile_rows;
     for (int64_t r = 0; r < count; ++r, from += outputs, left += tile_rows) {
-      if (some == tile_rows)
+      if (some == tile_rows)  // a size that the compiler knows: a few moves, and no call
         std::memcpy(left, from, tile_rows * sizeof(T));
       else
         std::memcpy(left, from, static_cast<size_t>(some) * sizeof(T));

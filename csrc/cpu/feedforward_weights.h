@@ -27,17 +27,24 @@ const T* ordered_row(const Layer<T>& layer, int64_t output, T* scratch) {
   return scratch;
 }
 
-// Fills this part of what the layer keeps of its weight: `ordered`, or `packed` one way.
+// This part of `ordered`, for layers that keep it: once for all calls of a step.
+template <class T>
+void fill_ordered(const Layer<T>& layer, int part, int parts) {
+  if (layer.ordered == nullptr) return;
+  const int64_t depth = layer.window.depth();
+  const Range mine = part_of(layer.outputs, part, parts);
+  for (int64_t o = mine.begin; o < mine.end; ++o)
+    reorder<T>(layer.window, layer.weight + o * depth, layer.ordered + o * depth, false);
+}
+
+// This part of `packed`, one way or the other, for layers that keep it: for the call that runs.
 template <class T, int Bytes>
 FW_INLINE void prepare_body(const Layer<T>& layer, bool transposed, int part, int parts,
                             T* scratch) {
+  if (layer.packed == nullptr) return;
   constexpr int64_t width = sliver_width<T, Bytes>;
   const int64_t depth = layer.window.depth(), outputs = layer.outputs;
   const Range mine = part_of(outputs, part, parts, width);
-  if (layer.ordered != nullptr)
-    for (int64_t o = mine.begin; o < mine.end; ++o)
-      reorder<T>(layer.window, layer.weight + o * depth, layer.ordered + o * depth, false);
-  if (layer.packed == nullptr) return;
   if (!transposed) {
     for (int64_t o = mine.begin; o < mine.end; ++o) {
       const T* row = ordered_row<T>(layer, o, scratch);

@@ -1,4 +1,4 @@
-"""Feed-forward critics: the passes as three calls of one operation."""
+"""Feed-forward critics: the passes as the calls of one operation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastwgan.engine.masks import drawn_mask
 from fastwgan.ops.feedforward_critic import Layer, NativePass, Pass, Plan
 
 Shape = tuple[int, ...]
-_LARGE_BATCH = 256  # beyond it, reading weights twice does not show
+_LARGE_BATCH = 256  # from it on, reading weights twice does not show
 
 
 class Described(NamedTuple):
@@ -73,7 +73,10 @@ class Feedforward:
     def backward(
         self, run: Pass, seeds: Tensor, *, of_all: bool, of_weights: bool = True
     ) -> Tensor:
-        """The gradient at the penalty's rows or all, [rows, channels, height, width]."""
+        """The gradient at the penalty's rows or all, [rows, channels, height, width].
+
+        `of_weights` is whether the run's own gradients of parameters are asked for.
+        """
         like = seeds.reshape(run.scores.shape).contiguous(memory_format=torch.channels_last)
         wanted = [
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,42 +12,51 @@ from fastwgan._cpu import pooled_empty
 from fastwgan.engine.feedforward import Feedforward
 from fastwgan.engine.jobs import Done, Job
 from fastwgan.engine.joint import seeds_of
-from fastwgan.engine.losses import scored
+from fastwgan.engine.losses import Scored, scored
 from fastwgan.engine.parts import split_rows
 from fastwgan.engine.penalty import Term
 from fastwgan.engine.ready import ready
 from fastwgan.ops.feedforward_critic import Pass
 from fastwgan.ops.gradient_penalty.autograd import run_norm_penalty
 
+Penalised = tuple[Tensor, Tensor, list[Tensor | None]]
+"""A penalty [], its norms, and the gradients of the critic's parameters."""
+
 
 def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
     """Loss and the job's only penalty, taken at points [batch, *sample] of its own."""
     run = _joint if critic.joins(points.shape[0]) else _apart
     with torch.no_grad():
-        return run(critic, job, points.detach())
+        loss, scores, adjoint, penalised = run(critic, job, points.detach())
+        penalty, norms, gradients = penalised
+        tensors = critic.parameters()
+        if _flows(job):
+            _add_samples(job, adjoint, tensors, gradients)
+    return Done(loss.value, penalty, (norms,), *scores, tensors, gradients, 1.0)
 
 
-def _joint(critic: Feedforward, job: Job, points: Tensor) -> Done:
+class _Found(NamedTuple):
+    loss: Scored
+    scores: tuple[Tensor, Tensor]  # of real, of fake
+    adjoint: Tensor  # gradient of the loss at the rows [real, fake, ...], where it is asked for
+    penalised: Penalised
+
+
+def _joint(critic: Feedforward, job: Job, points: Tensor) -> _Found:
     """By one run of all rows."""
     batch = points.shape[0]
     sizes = [batch, batch, batch]
-    joined = _joined(job.real, job.fake, points)
-    run = critic.score(joined, 2 * batch, masks_as_torch=False)
+    run = critic.score(_joined(job.real, job.fake, points), 2 * batch, masks_as_torch=False)
     scores = critic.scores(run)
     real_scores, fake_scores, _ = scores.split(sizes)
     loss = scored(job.loss, real_scores, fake_scores, differentiate=True)
     seeds = seeds_of(scores, split_rows([*loss.seeds, 1.0], sizes))
-    flows = job.real.requires_grad or job.fake.requires_grad
-    adjoint = critic.backward(run, seeds, of_all=flows)
-    at_points = adjoint[2 * batch :] if flows else adjoint
-    penalty, norms, gradients = _penalised(critic, run, at_points, _term(job))
-    tensors = critic.parameters()
-    if flows:
-        _add_samples(job, adjoint, tensors, gradients)
-    return Done(loss.value, penalty, (norms,), real_scores, fake_scores, tensors, gradients, 1.0)
+    adjoint = critic.backward(run, seeds, of_all=_flows(job))
+    penalised = _penalised(critic, run, adjoint[-batch:], _term(job))
+    return _Found(loss, (real_scores, fake_scores), adjoint, penalised)
 
 
-def _apart(critic: Feedforward, job: Job, points: Tensor) -> Done:
+def _apart(critic: Feedforward, job: Job, points: Tensor) -> _Found:
     """By a run of the loss's rows, whose memory one of the penalty's takes over."""
     batch = points.shape[0]
     sizes = [batch, batch]
@@ -54,24 +64,29 @@ def _apart(critic: Feedforward, job: Job, points: Tensor) -> Done:
     scores = critic.scores(losses)
     real_scores, fake_scores = scores.split(sizes)
     loss = scored(job.loss, real_scores, fake_scores, differentiate=True)
-    seeds = seeds_of(scores, split_rows([*loss.seeds], sizes))
-    flows = job.real.requires_grad or job.fake.requires_grad
-    adjoint = critic.backward(losses, seeds, of_all=flows)
+    seeds = seeds_of(scores, split_rows(loss.seeds, sizes))
+    adjoint = critic.backward(losses, seeds, of_all=_flows(job))
     run = critic.score(points, 0, masks_as_torch=False, after=losses)
     ones = seeds_of(critic.scores(run), [(slice(None), 1.0)])
     at_points = critic.backward(run, ones, of_all=False, of_weights=False)
-    penalty, norms, gradients = _penalised(critic, run, at_points, _term(job), losses)
-    tensors = critic.parameters()
-    if flows:
-        _add_samples(job, adjoint, tensors, gradients)
-    return Done(loss.value, penalty, (norms,), real_scores, fake_scores, tensors, gradients, 1.0)
+    penalised = _penalised(critic, run, at_points, _term(job), losses)
+    return _Found(loss, (real_scores, fake_scores), adjoint, penalised)
+
+
+def _flows(job: Job) -> bool:
+    return job.real.requires_grad or job.fake.requires_grad
 
 
 def _joined(*samples: Tensor) -> Tensor:
-    """[rows, *sample], in memory that is kept from step to step."""
+    """[rows, *sample], images channels-last, in memory that is kept from step to step."""
     first = samples[0]
-    size, bits = len(samples) * first.numel(), 8 * first.element_size()
-    joined: Tensor = pooled_empty(size, bits).view(-1, *first.shape[1:])
+    memory = pooled_empty(len(samples) * first.numel(), 8 * first.element_size())
+    shape = first.shape[1:]
+    if len(shape) == 3:
+        channels, height, width = shape
+        joined: Tensor = memory.view(-1, height, width, channels).permute(0, 3, 1, 2)
+    else:
+        joined = memory.view(-1, *shape)
     return torch.cat([each.detach() for each in samples], out=joined)
 
 
@@ -108,7 +123,7 @@ def feedforward_penalty(critic: Feedforward, points: Tensor, term: Term) -> Tens
 
 def _penalised(
     critic: Feedforward, run: Pass, adjoint: Tensor, term: Term, after: Pass | None = None
-) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+) -> Penalised:
     """Penalty, norms, and the gradients of everything, from the gradient at the points."""
     # A norm is the same in any order of a row's elements: here that of memory.
     memory = adjoint.permute(0, 2, 3, 1)

@@ -170,6 +170,8 @@ def test_the_optimizer_after_it(name: str) -> None:
     launches, waits = counters().launches(), counters().synchronisations()
     optimizer.step()
     assert counters().launches() - launches == 1
+    for own, other in zip(critic.parameters(), wide.parameters(), strict=True):
+        assert_matches(own.detach(), other.detach(), op="rmsprop", order=0)
     assert readings(optimizer.step) == {"aten::lift_fresh": 1}
     assert counters().synchronisations() == waits
 

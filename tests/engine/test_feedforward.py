@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +155,72 @@ def test_refused_for_what_is_around() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert feedforward_of(critic, real) is None
     assert feedforward_of(critic, real) is not None
+
+
+def _with_data(layer: int, data: Tensor) -> Callable[[nn.Sequential], None]:
+    def change(critic: nn.Sequential) -> None:
+        critic[layer].weight.data = data
+
+    return change
+
+
+CHANGES: dict[str, Callable[[nn.Sequential], Any]] = {
+    "nothing": lambda c: None,
+    "values": lambda c: c[0].weight.data.mul_(2),
+    "another memory": _with_data(0, torch.ones(9, 6, dtype=torch.float64)),
+    "another parameter": lambda c: setattr(c[0], "weight", nn.Parameter(-c[0].weight.detach())),
+    "no bias": lambda c: setattr(c[0], "bias", None),
+    "frozen": lambda c: c[0].weight.requires_grad_(False),
+    "another slope": lambda c: setattr(c[1], "negative_slope", 0.7),
+    "another module": lambda c: c.__setitem__(1, nn.ReLU()),
+    "a layer more": lambda c: c.append(nn.Linear(1, 1).double()),
+    "a layer less": lambda c: c.__delitem__(1),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_changes_between_steps(name: str) -> None:
+    """A critic is read again where it is not what it was."""
+    critic, pair = _critic(), _samples()
+    alpha = _drawn("", pair[0])
+    before = feedforward_of(critic, pair[0])
+    assert_step_is_the_plain_one(critic, *pair, alpha=alpha)
+    CHANGES[name](critic)
+    now = feedforward_of(critic, pair[0])
+    assert now is not None
+    assert (now is before) == (name in ("nothing", "values", "frozen"))
+    assert_step_is_the_plain_one(critic, *pair, alpha=alpha)
+
+
+def test_a_weight_turned_in_its_own_memory() -> None:
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(6, 6), nn.LeakyReLU(0.2), nn.Linear(6, 1)).double()
+    pair = _samples()
+    assert feedforward_of(critic, pair[0]) is not None
+    weight = critic[0].weight
+    weight.data = weight.data.t()  # the address and the shape of before
+    assert feedforward_of(critic, pair[0]) is None
+    assert_step_is_the_plain_one(critic, *pair, alpha=_drawn("", pair[0]))
+
+
+def test_a_critic_in_another_mode_or_dtype_is_read_again() -> None:
+    critic, pair = _critic(nn.LeakyReLU(0.2), nn.Dropout(0.5)), _samples()
+    assert feedforward_of(critic, pair[0]) is not None
+    critic.eval()
+    assert_step_is_the_plain_one(critic, *pair, alpha=_drawn("", pair[0]))
+    critic.float()
+    assert feedforward_of(critic, pair[0]) is None
+    assert feedforward_of(critic, pair[0].float()) is not None
+    assert feedforward_of(critic, torch.zeros(5, 7)) is None
+
+
+def test_what_was_read_goes_with_the_critic() -> None:
+    critic = _critic()
+    assert feedforward_of(critic, _samples()[0]) is not None
+    weight = weakref.ref(critic[0].weight)
+    del critic
+    gc.collect()
+    assert weight() is None
 
 
 @pytest.fixture
