@@ -131,8 +131,8 @@ void check_one_iteration(const Group<T>& before, const Group<T>& after, bool u_f
       CHECK(after.u[i] == before.u[i]);
       CHECK(after.v[i] == before.v[i]);
     }
-    // Roundings of sums over a row or a column, of random signs: they grow with the root of the
-    // size.
+    // Roundings of a row's or a column's sums wander: they grow with the root of how many there
+    // are.
     const double unit = sizeof(T) == 4 ? 0x1p-24 : 0x1p-53;
     const double bound = (64 + 4 * std::sqrt(static_cast<double>(s.size()))) * unit;
     CHECK(std::fabs(double{after.sigma[static_cast<int64_t>(i)]} - sigma) <= bound * (1 + sigma));
