@@ -20,7 +20,7 @@ from benchmarks.race import Contestant, RunCase
 from benchmarks.roofline import Work
 from fastwgan import train
 from fastwgan.train import Data, TrainConfig, Trainer
-from fastwgan.train.data import Batches
+from fastwgan.train.batches import Batches
 
 BEFORE = 5
 """Steps after which the snapshot is taken: Adam's averages are then of the gradients' size."""

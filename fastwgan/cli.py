@@ -105,6 +105,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     settings = parser.add_argument_group("settings (default: by method and data)")
     for field in dataclasses.fields(train.TrainConfig):
         kind = str(field.type).partition(" ")[0]
+        if kind == "bool":
+            settings.add_argument(
+                _option(field.name),
+                action=argparse.BooleanOptionalAction,
+                default=None,
+                help=field.metadata["help"],
+            )
+            continue
         settings.add_argument(
             _option(field.name),
             type=_TYPES[kind],

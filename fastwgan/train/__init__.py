@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from fastwgan.train.callbacks import Callback
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
-from fastwgan.train.data import Data, load
+from fastwgan.train.data import Data, DataSpec, load
 from fastwgan.train.extras import MissingExtraError
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.health import TrainingDivergedError
 from fastwgan.train.loop import Trainer
-from fastwgan.train.run import Outcome, Run, fit
+from fastwgan.train.restored import Restored, restore
+from fastwgan.train.run import Outcome, Run, fit, standard_callbacks
 
 __all__ = [
+    "Callback",
     "CheckpointError",
     "ConfigError",
     "Data",
+    "DataSpec",
     "MissingExtraError",
     "Outcome",
+    "Restored",
     "Run",
     "RunFolder",
     "TrainConfig",
@@ -24,4 +29,6 @@ __all__ = [
     "TrainingDivergedError",
     "fit",
     "load",
+    "restore",
+    "standard_callbacks",
 ]

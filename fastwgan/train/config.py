@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from fastwgan.train import defaults
+from fastwgan.train.defaults import DATASETS
+from fastwgan.train.methods import METHODS, PENALTIES, name_of, parts_of
+from fastwgan.train.suggestions import nearest
 
-METHODS = ("wgan", "wgan-gp", "sn-gan")
-DATASETS = ("digits", "mnist", "8gaussians", "25gaussians", "swissroll")
-LOSSES = ("wasserstein", "hinge")
+__all__ = ["DATASETS", "LOSSES", "METHODS", "MODELS", "ConfigError", "TrainConfig"]
+
+LOSSES = ("wasserstein", "hinge", "logistic", "relativistic")
+MODELS = ("auto", "mlp", "dcgan", "resnet")
 
 
 class ConfigError(ValueError):
@@ -40,43 +45,66 @@ class TrainConfig:
         ConfigError: a value is out of its range, or belongs to another method.
     """
 
-    method: str = _setting("how the critic is kept 1-Lipschitz: " + ", ".join(METHODS))
-    data: str = _setting("what is imitated: " + ", ".join(DATASETS))
+    method: str = _setting(
+        f"how the critic is kept 1-Lipschitz: {', '.join(METHODS)}, or other parts joined by +"
+    )
+    data: str = _setting(
+        f"what is imitated: {', '.join(DATASETS)}, a folder of images, or a file .npz, .npy, .csv "
+        "or .parquet"
+    )
     steps: int = _setting("generator steps in all")
     seed: int = _setting("of the weights, the noise and the order of the data")
     device: str = _setting("cpu, cuda, cuda:1, mps")
     threads: int = _setting("processor threads of torch and of the kernels")
+    model: str = _setting(f"both networks: {', '.join(MODELS)} (by the data)")
+    critic: str | None = _setting(
+        "a critic of your own, package.module:Class; that module's code is run"
+    )
+    conditional: bool = _setting("give both networks the labels")
+    image_size: int | None = _setting("pixels a side, to which a folder's images are brought")
+    label_column: str | None = _setting("the column of a table that holds the labels")
     loss: str = _setting("of the critic's scores: " + ", ".join(LOSSES))
-    batch_size: int = _setting("samples a batch, real and fake alike")
+    batch_size: int = _setting("samples a batch, real and fake alike, over all processes")
     critic_steps: int = _setting("critic updates before each generator update")
     critic_lr: float = _setting("learning rate of the critic")
     generator_lr: float = _setting("learning rate of the generator")
-    beta1: float | None = _setting("Adam's first decay (wgan-gp, sn-gan)")
-    beta2: float | None = _setting("Adam's second decay (wgan-gp, sn-gan)")
-    penalty_weight: float | None = _setting("lambda, the weight of the gradient penalty (wgan-gp)")
+    lr_decay: str = _setting("of both learning rates: none, linear (to zero at the last step)")
+    beta1: float | None = _setting("Adam's first decay (all methods but wgan)")
+    beta2: float | None = _setting("Adam's second decay (all methods but wgan)")
+    penalty_weight: float | None = _setting("lambda, of each penalty on the mean (gp, lp, r1 …)")
+    penalty_every: int | None = _setting("critic updates a penalty, its weight times as many")
     weight_clip: float | None = _setting("the bound c on every critic weight (wgan)")
     ema_decay: float = _setting("of the averaged generator that draws the samples; 0 for none")
+    precision: str = _setting("float32, or bf16 for both networks' passes")
+    accumulate: int = _setting("parts that a batch is computed in, to save memory")
     latent_size: int = _setting("length of the noise vector")
     width: int = _setting("units of a hidden layer, or channels of the first convolution")
     log_every: int = _setting("steps between two lines of metrics.jsonl")
     checkpoint_every: int = _setting("steps between two checkpoints")
+    measure_every: int = _setting("steps between two exact Wasserstein distances; 0 for none")
+    sample_every: int = _setting("steps between two pictures of samples; 0 for none")
+    tensorboard: bool = _setting("write events for TensorBoard too")
 
     def __post_init__(self) -> None:
         """Checks every field, then what fields say of each other."""
-        for name, allowed in (("method", METHODS), ("data", DATASETS), ("loss", LOSSES)):
+        for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 self._refuse(name, f"one of {', '.join(allowed)}")
+        if self.method != _canonical(self.method):
+            self._refuse("method", f"written {_canonical(self.method)}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 self._refuse(name, f"a whole number of at least {least}")
         if self.seed > _LARGEST_SEED:
             self._refuse("seed", f"at most {_LARGEST_SEED}")
+        self._check_optional()
         for name in ("critic_lr", "generator_lr"):
             self._check_number(name, above=0.0)
         self._check_number("ema_decay", least=0.0, below=1.0)
-        for name, (methods, limits) in _OF_METHOD.items():
-            self._check_of_method(name, methods, limits)
+        self._check_of_method()
+        if self.batch_size % self.accumulate:
+            self._refuse("accumulate", f"a divisor of batch_size, which is {self.batch_size}")
         _check_device(self.device)
 
     @classmethod
@@ -84,29 +112,34 @@ class TrainConfig:
         """The configuration of one method on one data set, with every setting not chosen filled in.
 
         Args:
-            method: One of `METHODS`.
-            data: One of `DATASETS`.
+            method: One of `METHODS`, or other parts of `fastwgan.train.methods` joined by "+".
+            data: One of `DATASETS`, or the path of a folder of images, of an array or a table.
             **chosen: Fields of this class; None counts as not chosen.
 
         Raises:
             ConfigError: see the class.
             TypeError: a name in `chosen` is no field.
         """
-        if method not in METHODS:
-            raise ConfigError("method", f"was {method!r}; it must be one of {', '.join(METHODS)}.")
+        method = _canonical(method)
         if data not in DATASETS:
-            raise ConfigError("data", f"was {data!r}; it must be one of {', '.join(DATASETS)}.")
-        settings = {"threads": torch.get_num_threads()} | defaults.COMMON
-        settings |= (
-            defaults.OF_METHOD[method]
-            | defaults.OF_DATA[data]
-            | defaults.OF_PAIR.get((method, data), {})
-        )
+            data = _existing(data)
+        settings: dict[str, Any] = {"threads": torch.get_num_threads()}
+        settings |= defaults.settings(method, parts_of(method), data)
         settings |= {name: value for name, value in chosen.items() if value is not None}
         return cls(method=method, data=data, **settings)
 
-    def to_dict(self) -> dict[str, str | int | float]:
-        """The settings that this method has, by name: what config.toml and a checkpoint hold."""
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the method is made of: names of `fastwgan.train.methods.PARTS`."""
+        return parts_of(self.method)
+
+    @property
+    def penalties(self) -> tuple[str, ...]:
+        """The kinds of gradient penalty that the method has."""
+        return tuple(PENALTIES[part] for part in self.parts if part in PENALTIES)
+
+    def to_dict(self) -> dict[str, str | int | float | bool]:
+        """The settings that this run has, by name: what config.toml and a checkpoint hold."""
         values = dataclasses.asdict(self)
         return {name: value for name, value in values.items() if value is not None}
 
@@ -120,14 +153,49 @@ class TrainConfig:
         names = {field.name for field in dataclasses.fields(cls)}
         for name in values:
             if name not in names:
-                raise ConfigError(name, "is no setting of a run.")
-        absent: dict[str, Any] = dict.fromkeys(_OF_METHOD)
+                raise ConfigError(name, f"is no setting of a run{nearest(name, names)}.")
+        absent: dict[str, Any] = dict.fromkeys(_MAY_BE_ABSENT)
         for name in sorted(names - values.keys() - absent.keys()):
             raise ConfigError(name, "is missing.")
         return cls(**(absent | values))
 
     def _refuse(self, name: str, expected: str) -> NoReturn:
         raise ConfigError(name, f"was {getattr(self, name)!r}; it must be {expected}.")
+
+    def _check_optional(self) -> None:
+        for name in ("conditional", "tensorboard"):
+            if type(getattr(self, name)) is not bool:
+                self._refuse(name, "true or false")
+        if type(self.data) is not str or not self.data:
+            self._refuse("data", "a name or a path")
+        for name in ("critic", "label_column"):
+            if getattr(self, name) is not None and type(getattr(self, name)) is not str:
+                self._refuse(name, "a text")
+        if self.image_size is not None and (
+            type(self.image_size) is not int or not 8 <= self.image_size <= 128
+        ):
+            self._refuse("image_size", "a whole number from 8 to 128")
+
+    def _check_of_method(self) -> None:
+        parts = self.parts
+        penalised = set(parts) & PENALTIES.keys()
+        self._check_present("beta1", parts != ("clip",), least=0.0, below=1.0)
+        self._check_present("beta2", parts != ("clip",), least=0.0, below=1.0)
+        self._check_present("penalty_weight", bool(penalised), above=0.0)
+        self._check_present("weight_clip", "clip" in parts, above=0.0)
+        self._check_present("penalty_every", bool(penalised), least=1)
+        if penalised and type(self.penalty_every) is not int:
+            self._refuse("penalty_every", "a whole number of at least 1")
+
+    def _check_present(self, name: str, has: bool, **limits: float) -> None:
+        if has:
+            self._check_number(name, **limits)
+        elif getattr(self, name) is not None:
+            raise ConfigError(
+                name,
+                f"was {getattr(self, name)!r}, but method {self.method} has none; "
+                f"it belongs to {_BELONGS[name]}.",
+            )
 
     def _check_number(
         self,
@@ -145,18 +213,13 @@ class TrainConfig:
             bounds += [f"below {below:g}"] * (below < math.inf)
             self._refuse(name, "a number " + " and ".join(bounds))
 
-    def _check_of_method(
-        self, name: str, methods: tuple[str, ...], limits: dict[str, float]
-    ) -> None:
-        if self.method in methods:
-            self._check_number(name, **limits)
-        elif getattr(self, name) is not None:
-            raise ConfigError(
-                name,
-                f"was {getattr(self, name)!r}, but method {self.method} has none; "
-                f"it belongs to {' and '.join(methods)}.",
-            )
 
+_ALLOWED = {
+    "loss": LOSSES,
+    "model": MODELS,
+    "lr_decay": ("none", "linear"),
+    "precision": ("float32", "bf16"),
+}
 
 _LEAST = {
     "steps": 1,
@@ -164,20 +227,48 @@ _LEAST = {
     "threads": 1,
     "batch_size": 2,  # the generator's BatchNorm needs two samples
     "critic_steps": 1,
+    "accumulate": 1,
     "latent_size": 1,
     "width": 1,
     "log_every": 1,
     "checkpoint_every": 1,
+    "measure_every": 0,
+    "sample_every": 0,
 }
 
 _LARGEST_SEED = 2**32 - 1  # torch's generators on the CPU take 32 bits and drop the rest
 
-_OF_METHOD: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
-    "beta1": (("wgan-gp", "sn-gan"), {"least": 0.0, "below": 1.0}),
-    "beta2": (("wgan-gp", "sn-gan"), {"least": 0.0, "below": 1.0}),
-    "penalty_weight": (("wgan-gp",), {"above": 0.0}),
-    "weight_clip": (("wgan",), {"above": 0.0}),
+_BELONGS = {
+    "beta1": "all methods but wgan",
+    "beta2": "all methods but wgan",
+    "penalty_weight": f"methods with {', '.join(PENALTIES)}",
+    "penalty_every": f"methods with {', '.join(PENALTIES)}",
+    "weight_clip": "wgan",
 }
+_MAY_BE_ABSENT = (*_BELONGS, "critic", "image_size", "label_column")
+
+
+def _canonical(method: object) -> str:
+    if not isinstance(method, str):
+        raise ConfigError("method", f"was {method!r}; it must be one of {', '.join(METHODS)}.")
+    try:
+        return name_of(parts_of(method))
+    except ValueError as error:
+        raise ConfigError(
+            "method", f"was {method!r}; it must be {error}{nearest(method, METHODS)}."
+        ) from None
+
+
+def _existing(data: object) -> str:
+    """The absolute path that `data` is, so that a run can be gone on with from anywhere."""
+    if not isinstance(data, str) or not data or not Path(data).exists():
+        hint = nearest(data, DATASETS) if isinstance(data, str) else ""
+        raise ConfigError(
+            "data",
+            f"was {data!r}; it must be one of {', '.join(DATASETS)}, or the path of a folder of "
+            f"images or of a file .npz, .npy, .csv or .parquet{hint}.",
+        )
+    return str(Path(data).resolve())
 
 
 def _check_device(name: str) -> None:

@@ -1,7 +1,9 @@
-"""The data sets, each one tensor, and the endless batches drawn from it in a resumable order."""
+"""The data sets, each one tensor."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,25 @@ TOY_SAMPLES = 100_000
 
 
 @dataclass(frozen=True)
+class DataSpec:
+    """What a checkpoint holds of the data."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """In plain values."""
+        return dataclasses.asdict(self) | {"shape": list(self.shape), "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, v: dict[str, Any]) -> DataSpec:
+        """The inverse."""
+        return cls(v["name"], tuple(v["shape"]), tuple(v["classes"]), v["fingerprint"])
+
+
+@dataclass(frozen=True)
 class Data:
     """A data set in memory.
 
@@ -27,6 +48,19 @@ class Data:
 
     name: str
     values: Tensor
+    held_out: Tensor | None = None
+    labels: Tensor | None = None
+    held_out_labels: Tensor | None = None
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the values."""
+        return hashlib.sha256(self.values.cpu().numpy().tobytes()).hexdigest()
+
+    def spec(self) -> DataSpec:
+        """What sampling needs."""
+        return DataSpec(self.name, tuple(self.shape), self.classes, self.fingerprint())
 
     @property
     def shape(self) -> torch.Size:
@@ -39,12 +73,16 @@ class Data:
         return len(self.shape) == 3
 
 
-def load(name: str, seed: int = 0) -> Data:
+def load(
+    name: str, seed: int = 0, *, image_size: int | None = None, label_column: str | None = None
+) -> Data:
     """One of the data sets by name.
 
     Args:
         name: One of `fastwgan.train.config.DATASETS`.
         seed: Of the points of the toy distributions; images have none.
+        image_size: Not used.
+        label_column: Not used.
 
     Returns:
         The data: 1,797 images of 8x8 (digits), 5,000 of 28x28 (mnist), or `TOY_SAMPLES` points.
@@ -107,52 +145,3 @@ _POINTS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
     "25gaussians": _twenty_five_gaussians,
     "swissroll": _swiss_roll,
 }
-
-
-class Batches:
-    """Endless batches of rows, each epoch in a fresh random order; a last short batch is left out.
-
-    The order is drawn on the CPU by a generator of its own, so that it is the same on any device.
-
-    Args:
-        values: [samples, *shape] on the device that the batches shall be on.
-        batch_size: Rows a batch.
-        seed: Of the order.
-
-    Raises:
-        ConfigError: there are fewer rows than a batch has.
-    """
-
-    def __init__(self, values: Tensor, batch_size: int, seed: int) -> None:
-        if batch_size > len(values):
-            raise ConfigError(
-                "batch_size", f"was {batch_size}; it must be at most {len(values)}, the samples."
-            )
-        self._values = values
-        self._batch_size = batch_size
-        self._generator = torch.Generator().manual_seed(seed)
-        self._begin_epoch()
-
-    def next(self) -> Tensor:
-        """The next batch, [batch_size, *shape]."""
-        if self._position + self._batch_size > len(self._order):
-            self._begin_epoch()
-        rows = self._order[self._position : self._position + self._batch_size]
-        self._position += self._batch_size
-        return self._values.index_select(0, rows)
-
-    def _begin_epoch(self) -> None:
-        self._epoch_state = self._generator.get_state()
-        order = torch.randperm(len(self._values), generator=self._generator)
-        self._order = order.to(self._values.device)
-        self._position = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The generator as it was when this epoch began, and how far the epoch has come."""
-        return {"epoch": self._epoch_state, "position": self._position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the `Batches` that gave `state` was."""
-        self._generator.set_state(state["epoch"])
-        self._begin_epoch()
-        self._position = state["position"]

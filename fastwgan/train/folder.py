@@ -41,8 +41,48 @@ class RunFolder:
         """Every setting of the run."""
         return self.path / "config.toml"
 
+    @property
+    def distance(self) -> Path:
+        """The critic's estimate beside the exact Wasserstein distance."""
+        return self.path / "distance.png"
+
+    @property
+    def animation(self) -> Path:
+        """The samples as training went."""
+        return self.path / "training.webp"
+
+    @property
+    def grids(self) -> Path:
+        """The folder of the pictures that the animation is made of."""
+        return self.path / "samples"
+
+    @property
+    def quality(self) -> Path:
+        """Measures of the last samples."""
+        return self.path / "quality.json"
+
+    @property
+    def report(self) -> Path:
+        """All of the run on one page."""
+        return self.path / "report.html"
+
+    @property
+    def audit_png(self) -> Path:
+        """How far the critic is from 1-Lipschitz."""
+        return self.path / "audit.png"
+
+    @property
+    def audit_json(self) -> Path:
+        """The same, in numbers."""
+        return self.path / "audit.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
     def files(self) -> list[Path]:
-        """Every file of a run, in the order in which a reader wants them."""
+        """The files that every run has, in the order in which a reader wants them."""
         return [self.samples, self.curves, self.metrics, self.checkpoint, self.config]
 
 
@@ -65,7 +105,8 @@ def create(config: TrainConfig, out: Path | None) -> RunFolder:
 
 def _create(config: TrainConfig, out: Path | None) -> RunFolder:
     if out is None:
-        return RunFolder(_create_unique(f"{config.data}-{config.method}-seed{config.seed}"))
+        name = Path(config.data).stem or "data"
+        return RunFolder(_create_unique(f"{name}-{config.method}-seed{config.seed}"))
     if out.exists() and not out.is_dir():
         raise ConfigError("out", f"was {out}, which is a file; it must be a folder.")
     folder = RunFolder(out)

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import fastwgan
-from fastwgan.train.config import TrainConfig
-from fastwgan.train.data import Batches, Data
+from fastwgan.train.batches import Batches
+from fastwgan.train.config import ConfigError, TrainConfig
+from fastwgan.train.data import Data
+from fastwgan.train.drawing import draw
+from fastwgan.train.generator_losses import generator_loss
 from fastwgan.train.metrics import Meter
 from fastwgan.train.models import build_critic, build_generator
+from fastwgan.train.optimizers import critic_optimizer, generator_optimizer, set_rate
 
 
 class Trainer:
@@ -30,73 +33,165 @@ class Trainer:
         data: What to imitate.
 
     Attributes:
-        generator: Noise [batch, latent_size] to samples.
+        generator: Noise [batch, latent_size], and labels [batch] where the run is conditional, to
+            samples.
         average: The generator whose weights are the moving average of `generator`'s.
-        critic: Samples to scores [batch, 1].
+        critic: Samples, and labels likewise, to scores [batch, 1].
+        spec: What a checkpoint says of the data.
+        label_counts: How often each class occurs in the data; empty where the run is not
+            conditional.
         step: Generator steps done.
         meter: The numbers of the steps since they were last read.
     """
 
     def __init__(self, config: TrainConfig, data: Data) -> None:
-        self.config = config
+        self.config, self.spec = config, data.spec()
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
         order_seed, noise_seed = torch.randint(1 << 31, (2,)).tolist()  # streams of their own
-        self.generator = build_generator(config, data.shape).to(self.device)
-        self.critic = build_critic(config, data.shape).to(self.device)
-        if config.method == "sn-gan":
+        labels = _labels(config, data)
+        classes = len(data.classes) if config.conditional else 0
+        self.label_counts = [] if labels is None else labels.bincount(minlength=classes).tolist()
+        self.generator = build_generator(config, data.shape, classes).to(self.device)
+        self.critic = build_critic(config, data.shape, classes).to(self.device)
+        if "sn" in config.parts:
             fastwgan.spectral_norm(self.critic)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self._averaged = _floats(self.average), _floats(self.generator)
-        self.critic_optimizer = _optimizer(
-            config, self.critic, config.critic_lr, weight_clip=config.weight_clip
+        self.critic_optimizer = critic_optimizer(config, self.critic)
+        self.generator_optimizer = generator_optimizer(config, self.generator)
+        self._batches = Batches(
+            data.values.to(self.device),
+            config.batch_size,
+            order_seed,
+            None if labels is None else labels.to(self.device),
         )
-        self.generator_optimizer = _optimizer(config, self.generator, config.generator_lr)
-        self._batches = Batches(data.values.to(self.device), config.batch_size, order_seed)
         self._noise = torch.Generator(self.device).manual_seed(noise_seed)
-        self._last_real = data.values[:0]
+        self._last_real, self._last_labels = data.values[:0], labels
+        self._penalty = torch.zeros(
+            (), device=self.device
+        )  # the last one, where not all steps have one
         self.meter = Meter()
         self.step = 0
 
     def train_step(self) -> None:
         """One generator step after the critic steps it needs."""
-        for _ in range(self.config.critic_steps):
-            measured = self.critic_step()
+        config = self.config
+        set_rate(self.critic_optimizer, config.critic_lr, config, self.step)
+        set_rate(self.generator_optimizer, config.generator_lr, config, self.step)
+        for number in range(config.critic_steps):
+            measured = self.critic_step(self.step * config.critic_steps + number)
         measured["generator_loss"] = self.generator_step()
         self._update_average()
         self.meter.add(measured)
         self.step += 1
 
-    def critic_step(self) -> dict[str, Tensor]:
-        """Brings the critic closer to one batch's Wasserstein distance; returns its scalars."""
-        real = self._last_real = self._batches.next()
+    def critic_step(self, number: int = 0) -> dict[str, Tensor]:
+        """Brings the critic closer to one batch's Wasserstein distance; returns its scalars.
+
+        Args:
+            number: Critic steps done before, of which every `penalty_every`-th has a penalty.
+        """
+        config = self.config
+        real, labels = self._last_real, self._last_labels = self._batches.next()
         with torch.no_grad():
-            fake = self.generator(self._latent())
-        done = fastwgan.critic_loss(
-            self.critic,
-            real,
-            fake,
-            penalty=None if self.config.penalty_weight is None else "wgan-gp",
-            weight=self.config.penalty_weight or 0.0,
-            loss=self.config.loss,
-            generator=self._noise,
-        )
+            fake = self._generate(self._latent(), labels)
+        every = config.penalty_every or 1
+        weight = every * (config.penalty_weight or 0.0)
+        penalties = [(kind, weight) for kind in config.penalties if number % every == 0]
+        alpha = self._alpha(penalties)
         self.critic_optimizer.zero_grad()
-        done.total.backward()
+        rows = self._parts(real, fake, labels, alpha)
+        parts = [self._critic_part(penalties, *part) for part in rows]
         self.critic_optimizer.step()
-        measured = {"wasserstein": done.wasserstein, "critic_loss": done.total.detach()}
-        if self.config.penalty_weight is not None:
-            measured["penalty"] = done.penalty
+        measured = _means(parts)
+        penalty = measured.pop("penalty")
+        if config.penalties:
+            self._penalty = penalty / every if penalties else self._penalty
+            measured["penalty"] = self._penalty
         return measured
+
+    def _alpha(self, penalties: list[tuple[str, float]]) -> Tensor | None:
+        """Where between real and fake each row's penalty is taken, [batch]."""
+        if not any(kind in ("wgan-gp", "wgan-lp") for kind, _ in penalties):
+            return None
+        size = self.config.batch_size
+        return torch.rand(size, generator=self._noise, device=self.device)
+
+    def _critic_part(
+        self,
+        penalties: list[tuple[str, float]],
+        real: Tensor,
+        fake: Tensor,
+        labels: Tensor | None,
+        alpha: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Adds the gradients of some rows of a batch; returns their scalars."""
+        arguments = () if labels is None else (labels,)
+        with self._autocast():
+            done = fastwgan.critic_loss(
+                self.critic,
+                real,
+                fake,
+                penalty=penalties or None,
+                alpha=alpha,
+                loss=self.config.loss,
+                real_args=arguments,
+                fake_args=arguments,
+                generator=self._noise,
+            )
+        self._share(done.total).backward()
+        return {
+            "wasserstein": done.wasserstein,
+            "critic_loss": done.total.detach(),
+            "penalty": done.penalty,
+        }
 
     def generator_step(self) -> Tensor:
         """Moves the generator where the critic scores higher; returns its loss."""
-        loss: Tensor = -self.critic(self.generator(self._latent())).mean()
         self.generator_optimizer.zero_grad()
-        # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
-        loss.backward(inputs=list(self.generator.parameters()))
+        rows = self._parts(self._latent(), self._last_real, self._last_labels)
+        losses = [{"loss": self._generator_part(*part)} for part in rows]
         self.generator_optimizer.step()
-        return loss
+        return _means(losses)["loss"]
+
+    def _generator_part(self, noise: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+        arguments = () if labels is None else (labels,)
+        fake = self._generate(noise, labels)
+        with self._autocast():
+            scores = self.critic(fake, *arguments)
+            loss = generator_loss(
+                self.config.loss, scores.float(), lambda: self._scores_of(real, *arguments)
+            )
+        # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
+        self._share(loss).backward(inputs=list(self.generator.parameters()))
+        return loss.detach()
+
+    def _scores_of(self, real: Tensor, *arguments: Tensor) -> Tensor:
+        with torch.no_grad():
+            scores: Tensor = self.critic(real, *arguments)
+        return scores.float()
+
+    def _generate(self, noise: Tensor, labels: Tensor | None) -> Tensor:
+        with self._autocast():
+            fake: Tensor = self.generator(noise, *(() if labels is None else (labels,)))
+        return fake.to(noise.dtype)
+
+    def _autocast(self) -> torch.autocast:
+        half = self.config.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+
+    def _parts(self, *batches: Tensor | None) -> list[tuple[Any, ...]]:
+        """The rows of a batch in `accumulate` equal parts."""
+        count = self.config.accumulate
+        if count == 1:
+            return [batches]
+        chunks = ([None] * count if rows is None else rows.chunk(count) for rows in batches)
+        return list(zip(*chunks, strict=True))
+
+    def _share(self, loss: Tensor) -> Tensor:
+        """A part's share in the mean over the batch."""
+        return loss if self.config.accumulate == 1 else loss / self.config.accumulate
 
     def gradient_norm(self) -> Tensor:
         """Mean norm of the critic's gradient at a batch of real samples; changes nothing.
@@ -105,7 +200,8 @@ class Trainer:
         """
         self.critic.eval()  # spectral norm then leaves its vectors as they are
         real = self._last_real.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.critic(real).sum(), real)
+        arguments = () if self._last_labels is None else (self._last_labels,)
+        (gradient,) = torch.autograd.grad(self.critic(real, *arguments).sum(), real)
         self.critic.train()
         norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         return norms.mean()
@@ -120,24 +216,26 @@ class Trainer:
         update = get_ema_multi_avg_fn(decay)
         update(*self._averaged, self.step)
 
-    def sample(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """The averaged generator's samples, [len(noise), *shape], without a graph.
 
         Args:
             noise: [samples, latent_size], standard normal, on any device.
+            labels: int64 [samples], on any device, where the run is conditional.
         """
-        self.average.eval()
-        with torch.no_grad():
-            samples: Tensor = self.average(noise.to(self.device))
-        return samples
+        return _without_graph(self.average, noise, labels, self.device)
 
-    def score(self, samples: Tensor) -> Tensor:
+    def score(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
         """The critic's scores of samples on any device, [len(samples), 1], without a graph."""
-        self.critic.eval()
-        with torch.no_grad():
-            scores: Tensor = self.critic(samples.to(self.device))
+        scores = _without_graph(self.critic, samples, labels, self.device)
         self.critic.train()
         return scores
+
+    def draw(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """The averaged generator's samples of a seed; see `fastwgan.train.drawing.draw`."""
+        size, counts = self.config.latent_size, self.label_counts
+        generator = self.average.eval()
+        return draw(generator, size, count, seed, device=self.device, label_counts=counts)
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the steps to come, in tensors, numbers, strings, lists and dicts."""
@@ -146,6 +244,7 @@ class Trainer:
             "step": self.step,
             "batches": self._batches.state_dict(),
             "meter": self.meter.state_dict(),
+            "penalty": self._penalty,
             "random": self._random_state(),
         }
 
@@ -160,6 +259,7 @@ class Trainer:
         self.step = state["step"]
         self._batches.load_state_dict(state["batches"])
         self.meter.load_state_dict(state["meter"], self.device)
+        self._penalty = state["penalty"].to(self.device)
         self._noise.set_state(state["random"]["noise"])
         torch.set_rng_state(state["random"]["global"])
         if self.device.type == "cuda":
@@ -175,19 +275,30 @@ class Trainer:
 _PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
 
 
+def _labels(config: TrainConfig, data: Data) -> Tensor | None:
+    if not config.conditional:
+        return None
+    if data.labels is None:
+        raise ConfigError("conditional", f"was true, but {data.name} has no labels.")
+    return data.labels
+
+
 def _floats(module: nn.Module) -> list[Tensor]:
     """Parameters, and the running statistics that belong to them."""
     return [t for t in module.state_dict().values() if t.is_floating_point()]
 
 
-def _optimizer(
-    config: TrainConfig,
-    module: nn.Module,
-    learning_rate: float,
-    weight_clip: float | None = None,
-) -> Optimizer:
-    """Each method's own: Adam where it has Adam's decays, else RMSprop that clips as it steps."""
-    if config.beta1 is not None and config.beta2 is not None:
-        betas = (config.beta1, config.beta2)
-        return torch.optim.Adam(module.parameters(), learning_rate, betas, fused=True)
-    return fastwgan.optim.RMSprop(module.parameters(), learning_rate, weight_clip=weight_clip)
+def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
+def _without_graph(
+    module: nn.Module, rows: Tensor, labels: Tensor | None, device: torch.device
+) -> Tensor:
+    module.eval()
+    arguments = () if labels is None else (labels.to(device),)
+    with torch.no_grad():
+        result: Tensor = module(rows.to(device), *arguments)
+    return result

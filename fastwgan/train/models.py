@@ -13,7 +13,7 @@ from fastwgan.train.config import TrainConfig
 _SMALLEST_CONVOLVED = 16  # pixels a side; smaller images train faster and better by an MLP
 
 
-def build_generator(config: TrainConfig, shape: Sequence[int]) -> nn.Sequential:
+def build_generator(config: TrainConfig, shape: Sequence[int], classes: int = 0) -> nn.Sequential:
     """The network from noise [batch, latent_size] to samples [batch, *shape]."""
     if _is_convolved(shape):
         return _convolutional_generator(config.latent_size, config.width, shape)
@@ -27,7 +27,7 @@ def build_generator(config: TrainConfig, shape: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*hidden, nn.Linear(config.width, size))
 
 
-def build_critic(config: TrainConfig, shape: Sequence[int]) -> nn.Sequential:
+def build_critic(config: TrainConfig, shape: Sequence[int], classes: int = 0) -> nn.Sequential:
     """The network from samples [batch, *shape] to one score each, [batch, 1].
 
     It has no BatchNorm: under a gradient penalty every score must depend on its own sample alone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fastwgan.train import checkpoint, extras, health, plots
+from fastwgan.train.callbacks import Callback
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, load
@@ -53,11 +54,36 @@ def fit(
     data: Data | None = None,
     *,
     out: Path | None = None,
+    callbacks: Sequence[Callback] | None = None,
     watch: Watch = lambda record: None,
     stop: Stop = lambda: False,
 ) -> Outcome:
-    """Trains a new run to its end: `Run.begin` and `Run.go`, whose arguments these are."""
-    return Run.begin(config, data, out=out).go(watch, stop)
+    """Trains a new run to its end, as the command does: `Run.begin` and `Run.go`.
+
+    Args:
+        config: What to train, and how: `TrainConfig.for_method("wgan-gp", "digits")`.
+        data: What to imitate; by default what `config.data` names.
+        out: The run's folder; by default runs/<data>-<method>-seed<seed>, made unique.
+        callbacks: What is done round the steps; by default `standard_callbacks(config)`.
+        watch: Called with every line of metrics.jsonl.
+        stop: Asked before every step; True ends the run there.
+
+    Returns:
+        How the run ended, and where its files are.
+
+    Raises:
+        ConfigError: a setting cannot be, or the folder holds a run.
+        MissingExtraError: a package of the extra `train` isn't installed.
+        TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
+        OSError: a file can't be written; the last good checkpoint is kept.
+    """
+    chosen = standard_callbacks(config) if callbacks is None else callbacks
+    return Run.begin(config, data, out=out).go(watch, stop, callbacks=chosen)
+
+
+def standard_callbacks(config: TrainConfig) -> list[Callback]:
+    """What the command does round the steps of a run of these settings."""
+    return []
 
 
 class Run:
@@ -67,13 +93,15 @@ class Run:
         config: Its settings.
         folder: Its files.
         trainer: Its state.
+        data: What it imitates.
     """
 
     def __init__(self, trainer: Trainer, data: Data, folder: RunFolder, seconds: float) -> None:
         self.trainer = trainer
         self.config = trainer.config
         self.folder = folder
-        self._data = data
+        self.data = data
+        self._callbacks: Sequence[Callback] = ()
         self._seconds = seconds
         self._saved_step: int | None = None
 
@@ -93,7 +121,7 @@ class Run:
             MissingExtraError: a package of the extra `train` isn't installed.
         """
         extras.check()
-        data = load(config.data, config.seed) if data is None else data
+        data = _load(config) if data is None else data
         trainer = Trainer(config, data)
         return cls(trainer, data, create(config, out), seconds=0.0)
 
@@ -119,8 +147,10 @@ class Run:
         path = folder.checkpoint if path.is_dir() else path
         state = checkpoint.load(path)
         config = _agreed(path, state, chosen or {})
-        data = load(config.data, config.seed) if data is None else data
+        data = _load(config) if data is None else data
         trainer = Trainer(config, data)
+        if state["data"]["fingerprint"] != trainer.spec.fingerprint:
+            raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
         try:
             trainer.load_state_dict(state["trainer"])
         except (RuntimeError, KeyError, ValueError) as error:
@@ -133,17 +163,27 @@ class Run:
         """Generator steps done."""
         return self.trainer.step
 
-    def go(self, watch: Watch = lambda record: None, stop: Stop = lambda: False) -> Outcome:
+    def go(
+        self,
+        watch: Watch = lambda record: None,
+        stop: Stop = lambda: False,
+        *,
+        callbacks: Sequence[Callback] = (),
+    ) -> Outcome:
         """Steps until the end, or until told to stop; saves and draws either way.
 
         Args:
             watch: Called with every line of metrics.jsonl.
             stop: Asked before every step; True ends the run there.
+            callbacks: What else is done round the steps, in this order.
 
         Raises:
             TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
             OSError: a file can't be written; the last good checkpoint is kept.
         """
+        self._callbacks = tuple(callbacks)
+        for callback in self._callbacks:
+            callback.begin(self)
         with _threads(self.config.threads), contextlib.closing(self._open()) as metrics:
             clock = _Clock(self._seconds, self.step)
             try:
@@ -154,19 +194,30 @@ class Run:
                     f"is {self.folder.checkpoint}"
                 ) from None
             seconds = clock.seconds()
-            plots.draw(self.trainer, self._data, self.folder)
+            plots.draw(self.trainer, self.data, self.folder)
+            for callback in self._callbacks:
+                callback.end(self)
         return Outcome(self.folder, self.config, self.step, seconds)
 
     def _step_on(self, metrics: MetricsFile, clock: _Clock, watch: Watch, stop: Stop) -> None:
         trainer, config = self.trainer, self.config
         while trainer.step < config.steps and not stop():
             trainer.train_step()
-            if trainer.step % config.log_every == 0 or trainer.step == config.steps:
+            with clock.paused():
+                for callback in self._callbacks:
+                    callback.after_step(self)
+            if self._is_logged(trainer.step):
                 self._log(metrics, clock, watch)
             if trainer.step % config.checkpoint_every == 0:
                 self._save(metrics, clock.seconds())
         if self._saved_step != trainer.step:
             self._save(metrics, clock.seconds())
+
+    def _is_logged(self, step: int) -> bool:
+        """Whether a step has a line: also each that the distance is measured at, and the last."""
+        config = self.config
+        measured = config.measure_every > 0 and step % config.measure_every == 0
+        return step % config.log_every == 0 or measured or step == config.steps
 
     def _open(self) -> MetricsFile:
         """The metrics up to the checkpoint; a new run's first checkpoint; config.toml."""
@@ -182,17 +233,42 @@ class Run:
         measured["gradient_norm"] = float(trainer.gradient_norm())
         health.check_measured(trainer, measured)
         trainer.meter.clear()
-        record = {"step": trainer.step, **measured, **clock.read(trainer.step)}
+        timings = clock.read(trainer.step)
+        with clock.paused():
+            for callback in self._callbacks:
+                measured |= callback.measure(self)
+        health.check_measured(trainer, measured)
+        record = {"step": trainer.step, **measured, **timings}
         metrics.write(record)
         watch(record)
+        with clock.paused():
+            for callback in self._callbacks:
+                callback.logged(self, record)
 
     def _save(self, metrics: MetricsFile, seconds: float) -> None:
         state = self.trainer.state_dict()
         health.check_state(self.trainer, state)
         metrics.sync()  # first, so that no checkpoint is ahead of them
-        about = {"config": self.config.to_dict(), "step": self.step, "seconds": seconds}
+        about = {
+            "config": self.config.to_dict(),
+            "data": self.trainer.spec.to_dict(),
+            "label_counts": self.trainer.label_counts,
+            "step": self.step,
+            "seconds": seconds,
+        }
         checkpoint.save(self.folder.checkpoint, {**about, "trainer": state})
         self._saved_step = self.step
+        for callback in self._callbacks:
+            callback.saved(self)
+
+
+def _load(config: TrainConfig) -> Data:
+    return load(
+        config.data,
+        config.seed,
+        image_size=config.image_size,
+        label_column=config.label_column,
+    )
 
 
 def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainConfig:
@@ -211,7 +287,7 @@ def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainC
 
 
 class _Clock:
-    """Seconds spent in steps, those of the run's earlier parts included."""
+    """Seconds spent in steps, those of the run's earlier parts included, callbacks left out."""
 
     def __init__(self, seconds: float, step: int) -> None:
         self._offset = seconds - time.perf_counter()
@@ -219,6 +295,12 @@ class _Clock:
 
     def seconds(self) -> float:
         return self._offset + time.perf_counter()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._offset -= time.perf_counter() - began
 
     def read(self, step: int) -> Record:
         """The timings of a line of metrics; the speed is that since the last reading."""

@@ -22,6 +22,8 @@ SMALL = {
     "width": 8,
     "log_every": 2,
     "checkpoint_every": 3,
+    "measure_every": 0,
+    "sample_every": 0,
 }
 
 

@@ -153,7 +153,7 @@ def _failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[objec
         (["--steps", "ten"], "--steps was 'ten'; it must be a whole number."),
         (["--critic-lr", "fast"], "--critic-lr was 'fast'; it must be a number."),
         (["--steps", "0"], "--steps was 0; it must be a whole number of at least 1."),
-        (["--method", "gan"], "--method was 'gan'; it must be one of wgan, wgan-gp, sn-gan."),
+        (["--method", "gan"], "--method was 'gan'; it must be one of wgan, wgan-gp, wgan-lp, "),
         (["--data", "cats"], "--data was 'cats'; it must be one of digits, mnist, "),
         (["--critic-lr", "nan"], "--critic-lr was nan; it must be a number above 0."),
         (["--batch-size", "2000"], "--batch-size was 2000; it must be at most 1797, the samples."),

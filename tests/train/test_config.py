@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,11 @@ def test_it_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("loss", "hing", "loss was 'hing'; it must be one of wasserstein, hinge."),
+        (
+            "loss",
+            "hing",
+            "loss was 'hing'; it must be one of wasserstein, hinge, logistic, relativistic.",
+        ),
         ("steps", 0, "steps was 0; it must be a whole number of at least 1."),
         ("steps", 1.5, "steps was 1.5; it must be a whole number of at least 1."),
         ("steps", True, "steps was True; it must be a whole number of at least 1."),
@@ -71,9 +76,42 @@ def test_an_unknown_method_or_data_set_is_one_sentence(method: str, data: str) -
         TrainConfig.for_method(method, data)
 
 
+@pytest.mark.parametrize(
+    ("given", "name", "parts"),
+    [
+        ("gp", "wgan-gp", ("gp",)),
+        ("sn-gan+wgan-gp", "sn+gp", ("sn", "gp")),
+        ("r2+r1", "r1+r2", ("r1", "r2")),
+        ("lp+clip", "clip+lp", ("clip", "lp")),
+    ],
+)
+def test_a_method_is_the_sum_of_its_parts(given: str, name: str, parts: tuple[str, ...]) -> None:
+    config = TrainConfig.for_method(given, "digits")
+    assert (config.method, config.parts) == (name, parts)
+    assert (config.weight_clip is not None) == ("clip" in parts)
+    assert (config.penalty_every == 1) == bool(config.penalties)
+
+
+@pytest.mark.parametrize("method", ["", "gp+gp", "wgan-gp+gp", "gp+lp", "gp+", "gp,sn", "GP"])
+def test_a_method_of_no_sense_is_one_sentence(method: str) -> None:
+    with pytest.raises(ConfigError, match=r"^method was '.*'; it must be one .*\.$"):
+        TrainConfig.for_method(method, "digits")
+
+
+def test_a_file_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig.for_method("wgan-gp", "rows.csv")
+    assert config.data == str(tmp_path / "rows.csv")
+    with pytest.raises(ConfigError, match=r"'digit'; .* \(did you mean digits\?\)\.$"):
+        TrainConfig.for_method("wgan-gp", "digit")
+
+
 def test_settings_from_a_file_are_complete_and_known() -> None:
     values = small().to_dict()
-    with pytest.raises(ConfigError, match=r"^widht is no setting of a run\.$"):
+    with pytest.raises(
+        ConfigError, match=r"^widht is no setting of a run \(did you mean width\?\)\.$"
+    ):
         TrainConfig.from_dict(values | {"widht": 3})
     del values["width"]
     with pytest.raises(ConfigError, match=r"^width is missing\.$"):

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 import fastwgan
 from fastwgan.train import Data, TrainConfig, Trainer
-from fastwgan.train.config import METHODS
+from fastwgan.train.config import LOSSES, METHODS
 from tests.compare import relative_error
 from tests.train.settings import assert_same_state, leaves, load, small
 
@@ -88,18 +90,20 @@ def test_sn_gan_holds_every_layer_at_norm_one() -> None:
 
 def _critic_scores(trainer: Trainer) -> tuple[Tensor, Tensor]:
     """What the next critic step will score, from a trainer of the same state."""
-    real = trainer._batches.next()
+    real, _ = trainer._batches.next()
     fake = trainer.generator(trainer._latent())
     return trainer.critic(real), trainer.critic(fake)
 
 
-@pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_the_critics_loss_is_the_named_one(loss: str) -> None:
     config, data = small("wgan", loss=loss), load("digits")
     real, fake = _critic_scores(Trainer(config, data))
     expected = {
         "wasserstein": fake.mean() - real.mean(),
         "hinge": (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(),
+        "logistic": softplus(-real).mean() + softplus(fake).mean(),
+        "relativistic": softplus(fake - real).mean(),
     }[loss]
     measured = Trainer(config, data).critic_step()
     torch.testing.assert_close(measured["critic_loss"], expected)
@@ -114,6 +118,104 @@ def test_the_penalty_is_part_of_the_loss() -> None:
     )
     heavier = Trainer(small(penalty_weight=6.0), load("digits")).critic_step()
     torch.testing.assert_close(heavier["penalty"], 2 * measured["penalty"])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_generators_loss_is_the_named_one(loss: str) -> None:
+    config, data = small("wgan", loss=loss), load("digits")
+    trainer, same = (Trainer(config, data) for _ in range(2))
+    for one in (trainer, same):
+        one.critic_step()
+    real, fake = same.critic(same._last_real), same.critic(same.generator(same._latent()))
+    expected = {
+        "wasserstein": -fake.mean(),
+        "hinge": -fake.mean(),
+        "logistic": softplus(-fake).mean(),
+        "relativistic": softplus(real - fake).mean(),
+    }[loss]
+    torch.testing.assert_close(trainer.generator_step(), expected.detach())
+
+
+@pytest.mark.parametrize("method", ["r1+r2", "sn+gp", "wgan-lp", "clip+r1"])
+def test_every_penalty_of_a_method_is_asked_for(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[tuple[str, float]]] = []
+    original = fastwgan.critic_loss
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["penalty"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(fastwgan, "critic_loss", noted)
+    config = small(method, penalty_weight=3.0, critic_steps=1)
+    _trained(config, load("digits"))
+    assert asked == config.steps * [[(kind, 3.0) for kind in config.penalties]]
+
+
+def test_a_lazy_penalty_comes_every_few_critic_steps_with_its_weight_times_as_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    original = fastwgan.critic_loss
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["penalty"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(fastwgan, "critic_loss", noted)
+    config = small(penalty_weight=2.0, penalty_every=4, critic_steps=3, steps=4)
+    trainer = _trained(config, load("digits"))
+    assert asked == [[("wgan-gp", 8.0)] if number % 4 == 0 else None for number in range(12)]
+    assert trainer.meter.read()["penalty"] > 0
+
+
+def _gradient(trainer: Trainer) -> Tensor:
+    gradients = [p.grad for p in trainer.critic.parameters()]
+    return torch.cat([each.flatten() for each in gradients if each is not None])
+
+
+@pytest.mark.usefixtures("_double")
+@pytest.mark.parametrize("method", ["wgan-gp", "wgan", "r1+r2"])
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(method: str) -> None:
+    values = Data("8gaussians", load("8gaussians").values.double())
+    whole, parts = (
+        Trainer(small(method, "8gaussians", accumulate=count), values) for count in (1, 4)
+    )
+    for trainer in (whole, parts):
+        trainer.critic_step()
+    assert relative_error(_gradient(parts), _gradient(whole)) < 1e-12
+
+
+def test_learning_rates_fall_to_zero_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(steps=4, lr_decay="linear", critic_lr=0.4, generator_lr=0.2)
+    trainer, seen = Trainer(config, load("digits")), []
+    for _ in range(config.steps):
+        trainer.train_step()
+        optimizers = (trainer.critic_optimizer, trainer.generator_optimizer)
+        seen.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
+    assert seen == [pytest.approx([0.4 * left, 0.2 * left]) for left in (1.0, 0.75, 0.5, 0.25)]
+
+
+@pytest.mark.parametrize("method", ["wgan-gp", "wgan", "sn+gp"])
+def test_half_precision_passes_leave_float32_weights(method: str) -> None:
+    trainer = _trained(small(method, precision="bf16"), load("digits"))
+    for part in (trainer.generator, trainer.critic, trainer.average):
+        assert {tensor.dtype for tensor in part.parameters()} == {torch.float32}
+    whole = _trained(small(method), load("digits"))
+    assert not torch.equal(_weights(trainer), _weights(whole))
+    assert trainer.meter.read()["critic_loss"] == pytest.approx(
+        whole.meter.read()["critic_loss"], rel=0.1, abs=0.1
+    )
+
+
+def test_a_draw_is_the_seeds_whatever_its_length() -> None:
+    trainer = Trainer(small(), load("digits"))
+    short, long = (trainer.draw(count, seed=3)[0] for count in (5, 700))
+    assert long.shape == (700, 1, 8, 8)
+    torch.testing.assert_close(long[:5], short)
+    assert not torch.equal(trainer.draw(5, seed=4)[0], short)
+    assert trainer.draw(0)[0].shape == (0, 1, 8, 8)
 
 
 def test_a_generator_step_leaves_the_critic_alone() -> None:

@@ -1,0 +1,79 @@
+"""The networks of a checkpoint, without the data they were trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import fastwgan
+from fastwgan.train import checkpoint
+from fastwgan.train.checkpoint import CheckpointError
+from fastwgan.train.config import TrainConfig
+from fastwgan.train.data import DataSpec
+from fastwgan.train.drawing import draw
+from fastwgan.train.folder import of_checkpoint
+from fastwgan.train.models import build_critic, build_generator
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a checkpoint holds, on the CPU.
+
+    Attributes:
+        config: The run's settings.
+        spec: What is known of its data.
+        generator: The averaged one, in evaluation mode.
+        critic: In evaluation mode.
+        step: Generator steps done.
+        label_counts: How often each class occurs in the data; empty where not conditional.
+        path: The checkpoint.
+    """
+
+    config: TrainConfig
+    spec: DataSpec
+    generator: nn.Module
+    critic: nn.Module
+    step: int
+    label_counts: list[int]
+    path: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return torch.device("cpu")
+
+    def draw(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Samples of a seed and their labels; see `fastwgan.train.drawing.draw`."""
+        size, counts = self.config.latent_size, self.label_counts
+        return draw(self.generator, size, count, seed, device=self.device, label_counts=counts)
+
+
+def restore(path: Path) -> Restored:
+    """Reads a checkpoint's networks; torch's global random generator is left as it was.
+
+    Args:
+        path: A run's folder or its checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or not one of ours.
+        ConfigError: the run had a critic of its user's own, which can't be imported.
+    """
+    path = of_checkpoint(path).checkpoint if path.is_dir() else path
+    state = checkpoint.load(path)
+    config = TrainConfig.from_dict(state["config"])
+    spec, counts = DataSpec.from_dict(state["data"]), state["label_counts"]
+    with torch.random.fork_rng(devices=[]):
+        generator = build_generator(config, spec.shape, len(counts))
+        critic = build_critic(config, spec.shape, len(counts))
+        if "sn" in config.parts:
+            fastwgan.spectral_norm(critic)
+    try:
+        generator.load_state_dict(state["trainer"]["average"])
+        critic.load_state_dict(state["trainer"]["critic"])
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"checkpoint {path} doesn't fit its own run: {reason}") from None
+    return Restored(config, spec, generator.eval(), critic.eval(), state["step"], counts, path)
