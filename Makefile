@@ -11,8 +11,9 @@ INSTALLED := pyproject.toml setup.py constraints.txt \
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
 
+# A process for each core, files of tests whole: `pytest` alone runs the same one after another.
 test: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 ahead: $(VENV)/.test
 	$(BIN)/pytest -m ahead
