@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from torch import nn
 
-from benchmarks import bench_critic_step, bench_trainer
+from benchmarks import bench_critic_step, bench_train
 from benchmarks.agreement import check_agreement
 from benchmarks.critics import Layer, mlp
 from benchmarks.ops import (
@@ -59,7 +59,7 @@ def critic_step() -> tuple[Contestant, Sequence[Contestant]]:
 
 
 def trainer() -> tuple[Contestant, Sequence[Contestant]]:
-    bench = bench_trainer
+    bench = bench_train
     given = small("wgan-gp", "digits"), load("digits")
     return bench.Ours(*given), [bench.Eager(*given), bench.Joined(*given)]
 

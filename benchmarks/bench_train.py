@@ -108,8 +108,9 @@ class Joined(_Training):
 class PlainTrainer(Trainer):
     """The trainer without a line of fastwgan's in its steps: torch's autograd and Adam."""
 
-    def critic_step(self) -> dict[str, Tensor]:
-        real = self._last_real = self._batches.next()
+    def critic_step(self, number: int = 0) -> dict[str, Tensor]:
+        real, _ = self._batches.next()
+        self._last_real = real
         with torch.no_grad():
             fake = self.generator(self._latent())
         penalty = self._penalty(real, fake)
