@@ -9,7 +9,9 @@ order and noise of that step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -19,32 +21,52 @@ from benchmarks.bench_critic_step import interpolate, work_of
 from benchmarks.race import Contestant, RunCase
 from benchmarks.roofline import Work
 from fastwgan import train
-from fastwgan.train import Data, TrainConfig, Trainer
+from fastwgan.train import Data, TrainConfig, Trainer, defaults
 from fastwgan.train.batches import Batches
+from fastwgan.train.drawing import judged_shape, packed
 
 BEFORE = 5
 """Steps after which the snapshot is taken: Adam's averages are then of the gradients' size."""
 
 
-@pytest.fixture
-def config() -> Iterator[TrainConfig]:
-    """The defaults, with the number of threads that they ask for."""
+def _table() -> tuple[TrainConfig, Data]:
+    """Rows of 156 features, of which the critic takes ten at once, by the defaults of tables."""
+    rows = torch.randn(5000, 156, generator=torch.Generator().manual_seed(0))
+    settings = defaults.settings("wgan-gp", ("gp",), "rows.csv")
+    return TrainConfig(method="wgan-gp", data="rows.csv", **settings), Data("table", rows)
+
+
+def _named(name: str) -> tuple[TrainConfig, Data]:
+    return TrainConfig.for_method("wgan-gp", name), train.load(name)
+
+
+CASES: dict[str, Callable[[], tuple[TrainConfig, Data]]] = {
+    "8 Gaussians": partial(_named, "8gaussians"),
+    "digits": partial(_named, "digits"),
+    "a table, 10 rows packed": _table,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def bench_train_step(name: str, run_case: RunCase) -> None:
+    config, data = CASES[name]()
+    with _threads(config.threads):
+        run_case(
+            f"fastwgan train, wgan-gp on {name}, a step, {config.threads} thread",
+            ours=Ours(config, data),
+            peers=[Eager(config, data), Joined(config, data)],
+            work=work_of_step(config, data),
+            bound=1e-4,
+        )
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """With the number of threads that a configuration asks for."""
     before = torch.get_num_threads()
-    config = TrainConfig.for_method("wgan-gp", "digits")
-    torch.set_num_threads(config.threads)
-    yield config
+    torch.set_num_threads(count)
+    yield
     torch.set_num_threads(before)
-
-
-def bench_train_step(config: TrainConfig, run_case: RunCase) -> None:
-    data = train.load("digits")
-    run_case(
-        f"fastwgan train, wgan-gp on digits, a step, {config.threads} thread",
-        ours=Ours(config, data),
-        peers=[Eager(config, data), Joined(config, data)],
-        work=work_of_step(config, data),
-        bound=1e-4,
-    )
 
 
 class _Training(Contestant):
@@ -91,6 +113,7 @@ class Eager(_Training):
     """The critic step as everyone writes it."""
 
     name = "eager autograd"
+    required = 1.5
 
     def __init__(self, config: TrainConfig, data: Data) -> None:
         super().__init__(config, data, PlainTrainer)
@@ -100,6 +123,7 @@ class Joined(_Training):
     """The same, real and fake judged in one batch."""
 
     name = "eager autograd, real and fake joined"
+    required = 1.5
 
     def __init__(self, config: TrainConfig, data: Data) -> None:
         super().__init__(config, data, JoiningTrainer)
@@ -109,11 +133,11 @@ class PlainTrainer(Trainer):
     """The trainer without a line of fastwgan's in its steps: torch's autograd and Adam."""
 
     def critic_step(self, number: int = 0) -> dict[str, Tensor]:
-        real, _ = self._batches.next()
-        self._last_real = real
+        self.last_batch = self._batches.next()
         with torch.no_grad():
-            fake = self.generator(self._latent())
-        penalty = self._penalty(real, fake)
+            fake = packed(self.generator(self._latent()), self.config.pack)
+        real = packed(self.last_batch[0], self.config.pack)
+        penalty = self._penalty_at(real, fake)
         real_mean, fake_mean = self._means(real, fake)
         total = fake_mean - real_mean + penalty
         self.critic_optimizer.zero_grad()
@@ -126,7 +150,7 @@ class PlainTrainer(Trainer):
     def _means(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         return self.critic(real).mean(), self.critic(fake).mean()
 
-    def _penalty(self, real: Tensor, fake: Tensor) -> Tensor:
+    def _penalty_at(self, real: Tensor, fake: Tensor) -> Tensor:
         alpha = torch.rand(len(real), generator=self._noise)
         points = interpolate(real, fake, alpha).requires_grad_()
         scores = self.critic(points)
@@ -149,9 +173,10 @@ class JoiningTrainer(PlainTrainer):
 def work_of_step(config: TrainConfig, data: Data) -> Work:
     """Least work of the critic steps, a generator's forward each, and of the generator step."""
     trainer, shape = Trainer(config, data), (config.batch_size, *data.shape)
-    critic = work_of(trainer.critic, shape)
-    forward, first, weights = _layers_of(trainer.generator, config)
-    judged, _, _ = _layers_of(trainer.critic, config)
+    rows = config.batch_size // config.pack
+    critic = work_of(trainer.critic, (rows, *judged_shape(config, data.shape)))
+    forward, first, weights = _layers_of(trainer.generator, config.batch_size)
+    judged, _, _ = _layers_of(trainer.critic, rows)
     # Of the generator: values, gradients of weights, and of all inputs but the noise. Of the critic
     # beside it: values, and the gradient of its input.
     products = config.critic_steps * forward + 3 * forward - first + 2 * judged
@@ -163,8 +188,8 @@ def work_of_step(config: TrainConfig, data: Data) -> Work:
     )
 
 
-def _layers_of(network: nn.Module, config: TrainConfig) -> tuple[float, float, int]:
+def _layers_of(network: nn.Module, rows: int) -> tuple[float, float, int]:
     """Multiplications of one pass, those of the first layer, and the number of weights."""
     layers = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    products = [float(layer.weight.numel() * config.batch_size) for layer in layers]
+    products = [float(layer.weight.numel() * rows) for layer in layers]
     return sum(products), products[0], sum(p.numel() for p in network.parameters())

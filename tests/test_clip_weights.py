@@ -113,7 +113,9 @@ class TestClipWeights:
             clip_weights_(tensor, bound)
         assert tensor.item() == 1.0
 
-    @pytest.mark.parametrize("source", [None, 3, 2.5, object()], ids=["None", "int", "float", "object"])
+    @pytest.mark.parametrize(
+        "source", [None, 3, 2.5, object()], ids=["None", "int", "float", "object"]
+    )
     def test_no_container(self, source: Any) -> None:
         with pytest.raises(TypeError, match=r"^parameters_or_module was \w+; it must be a module"):
             clip_weights_(source, 0.5)

@@ -60,6 +60,7 @@ class TrainConfig:
     critic: str | None = _setting(
         "a critic of your own, package.module:Class; that module's code is run"
     )
+    pack: int = _setting("rows that the critic judges together (PacGAN), of data without pixels")
     conditional: bool = _setting("give both networks the labels")
     image_size: int | None = _setting("pixels a side, to which a folder's images are brought")
     label_column: str | None = _setting("the column of a table that holds the labels")
@@ -103,8 +104,13 @@ class TrainConfig:
             self._check_number(name, above=0.0)
         self._check_number("ema_decay", least=0.0, below=1.0)
         self._check_of_method()
-        if self.batch_size % self.accumulate:
-            self._refuse("accumulate", f"a divisor of batch_size, which is {self.batch_size}")
+        if self.batch_size % (self.accumulate * self.pack):
+            self._refuse(
+                "batch_size",
+                f"a multiple of accumulate times pack, which is {self.accumulate * self.pack}",
+            )
+        if self.pack > 1 and self.conditional:
+            self._refuse("pack", "1 where conditional is true")
         _check_device(self.device)
 
     @classmethod
@@ -228,6 +234,7 @@ _LEAST = {
     "batch_size": 2,  # the generator's BatchNorm needs two samples
     "critic_steps": 1,
     "accumulate": 1,
+    "pack": 1,
     "latent_size": 1,
     "width": 1,
     "log_every": 1,

@@ -7,7 +7,41 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fastwgan.train.config import ConfigError, TrainConfig
+
 _ROWS = 512  # at a time; part of the contract, since it decides which numbers a seed gives
+
+
+def judged_shape(config: TrainConfig, shape: Sequence[int]) -> torch.Size:
+    """The shape of what the critic gives one score.
+
+    Args:
+        config: Says how many samples it judges together.
+        shape: Of one sample.
+
+    Raises:
+        ConfigError: several together, and a sample isn't one row.
+    """
+    if config.pack == 1:
+        return torch.Size(shape)
+    if len(shape) != 1:
+        raise ConfigError("pack", f"was {config.pack}; it must be 1 for samples that aren't rows.")
+    return torch.Size([config.pack * shape[0]])
+
+
+def packed(rows: Tensor, pack: int) -> Tensor:
+    """What a critic that judges `pack` samples together takes.
+
+    Args:
+        rows: [samples, *shape]; of data without pixels where `pack` is above 1.
+        pack: A divisor of the number of samples.
+
+    Returns:
+        [samples / pack, pack * features]; `rows` itself for 1.
+
+    Source: Lin et al. 2018, "PacGAN", section 3.
+    """
+    return rows if pack == 1 else rows.reshape(len(rows) // pack, -1)
 
 
 def draw(

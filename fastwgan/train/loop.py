@@ -5,7 +5,6 @@ This is the example of how the library is used. Files, progress and signals are 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -14,16 +13,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import fastwgan
 from fastwgan.train.batches import Batches
-from fastwgan.train.config import ConfigError, TrainConfig
+from fastwgan.train.config import TrainConfig
 from fastwgan.train.data import Data
-from fastwgan.train.drawing import draw
+from fastwgan.train.drawing import packed
 from fastwgan.train.generator_losses import generator_loss
 from fastwgan.train.metrics import Meter
-from fastwgan.train.models import build_critic, build_generator
+from fastwgan.train.networks import Networks
 from fastwgan.train.optimizers import critic_optimizer, generator_optimizer, set_rate
 
 
-class Trainer:
+class Trainer(Networks):
     """The state of one run and the steps that change it.
 
     Building one seeds torch's global generator with `config.seed`.
@@ -33,44 +32,19 @@ class Trainer:
         data: What to imitate.
 
     Attributes:
-        generator: Noise [batch, latent_size], and labels [batch] where the run is conditional, to
-            samples.
-        average: The generator whose weights are the moving average of `generator`'s.
-        critic: Samples, and labels likewise, to scores [batch, 1].
-        spec: What a checkpoint says of the data.
-        label_counts: How often each class occurs in the data; empty where the run is not
-            conditional.
         step: Generator steps done.
         meter: The numbers of the steps since they were last read.
     """
 
     def __init__(self, config: TrainConfig, data: Data) -> None:
-        self.config, self.spec = config, data.spec()
-        self.device = torch.device(config.device)
-        torch.manual_seed(config.seed)
-        order_seed, noise_seed = torch.randint(1 << 31, (2,)).tolist()  # streams of their own
-        labels = _labels(config, data)
-        classes = len(data.classes) if config.conditional else 0
-        self.label_counts = [] if labels is None else labels.bincount(minlength=classes).tolist()
-        self.generator = build_generator(config, data.shape, classes).to(self.device)
-        self.critic = build_critic(config, data.shape, classes).to(self.device)
-        if "sn" in config.parts:
-            fastwgan.spectral_norm(self.critic)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self._averaged = _floats(self.average), _floats(self.generator)
+        super().__init__(config, data)
         self.critic_optimizer = critic_optimizer(config, self.critic)
         self.generator_optimizer = generator_optimizer(config, self.generator)
-        self._batches = Batches(
-            data.values.to(self.device),
-            config.batch_size,
-            order_seed,
-            None if labels is None else labels.to(self.device),
-        )
-        self._noise = torch.Generator(self.device).manual_seed(noise_seed)
-        self._last_real, self._last_labels = data.values[:0], labels
-        self._penalty = torch.zeros(
-            (), device=self.device
-        )  # the last one, where not all steps have one
+        self._averaged = _floats(self.average), _floats(self.generator)
+        values, labels = data.values.to(self.device), self.labels_of(data)
+        self._batches = Batches(values, config.batch_size, self.order_seed, labels)
+        self._noise = torch.Generator(self.device).manual_seed(self.noise_seed)
+        self._penalty = torch.zeros((), device=self.device)  # of the last step that had one
         self.meter = Meter()
         self.step = 0
 
@@ -93,12 +67,13 @@ class Trainer:
             number: Critic steps done before, of which every `penalty_every`-th has a penalty.
         """
         config = self.config
-        real, labels = self._last_real, self._last_labels = self._batches.next()
+        real, labels = self.last_batch = self._batches.next()
         with torch.no_grad():
             fake = self._generate(self._latent(), labels)
         every = config.penalty_every or 1
         weight = every * (config.penalty_weight or 0.0)
         penalties = [(kind, weight) for kind in config.penalties if number % every == 0]
+        real, fake = packed(real, config.pack), packed(fake, config.pack)
         alpha = self._alpha(penalties)
         self.critic_optimizer.zero_grad()
         rows = self._parts(real, fake, labels, alpha)
@@ -107,15 +82,16 @@ class Trainer:
         measured = _means(parts)
         penalty = measured.pop("penalty")
         if config.penalties:
-            self._penalty = penalty / every if penalties else self._penalty
+            if penalties:
+                self._penalty = penalty if every == 1 else penalty / every
             measured["penalty"] = self._penalty
         return measured
 
     def _alpha(self, penalties: list[tuple[str, float]]) -> Tensor | None:
-        """Where between real and fake each row's penalty is taken, [batch]."""
+        """Where between real and fake each row's penalty is taken, [batch / pack]."""
         if not any(kind in ("wgan-gp", "wgan-lp") for kind, _ in penalties):
             return None
-        size = self.config.batch_size
+        size = self.config.batch_size // self.config.pack
         return torch.rand(size, generator=self._noise, device=self.device)
 
     def _critic_part(
@@ -150,14 +126,16 @@ class Trainer:
     def generator_step(self) -> Tensor:
         """Moves the generator where the critic scores higher; returns its loss."""
         self.generator_optimizer.zero_grad()
-        rows = self._parts(self._latent(), self._last_real, self._last_labels)
+        rows = self._parts(self._latent(), *self.last_batch)
         losses = [{"loss": self._generator_part(*part)} for part in rows]
         self.generator_optimizer.step()
         return _means(losses)["loss"]
 
     def _generator_part(self, noise: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
         arguments = () if labels is None else (labels,)
-        fake = self._generate(noise, labels)
+        fake, real = (
+            packed(rows, self.config.pack) for rows in (self._generate(noise, labels), real)
+        )
         with self._autocast():
             scores = self.critic(fake, *arguments)
             loss = generator_loss(
@@ -193,19 +171,6 @@ class Trainer:
         """A part's share in the mean over the batch."""
         return loss if self.config.accumulate == 1 else loss / self.config.accumulate
 
-    def gradient_norm(self) -> Tensor:
-        """Mean norm of the critic's gradient at a batch of real samples; changes nothing.
-
-        A 1-Lipschitz critic has at most 1; the penalty of wgan-gp aims at 1.
-        """
-        self.critic.eval()  # spectral norm then leaves its vectors as they are
-        real = self._last_real.detach().requires_grad_()
-        arguments = () if self._last_labels is None else (self._last_labels,)
-        (gradient,) = torch.autograd.grad(self.critic(real, *arguments).sum(), real)
-        self.critic.train()
-        norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        return norms.mean()
-
     def _latent(self) -> Tensor:
         size = (self.config.batch_size, self.config.latent_size)
         return torch.randn(size, generator=self._noise, device=self.device)
@@ -215,27 +180,6 @@ class Trainer:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
         update = get_ema_multi_avg_fn(decay)
         update(*self._averaged, self.step)
-
-    def sample(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The averaged generator's samples, [len(noise), *shape], without a graph.
-
-        Args:
-            noise: [samples, latent_size], standard normal, on any device.
-            labels: int64 [samples], on any device, where the run is conditional.
-        """
-        return _without_graph(self.average, noise, labels, self.device)
-
-    def score(self, samples: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The critic's scores of samples on any device, [len(samples), 1], without a graph."""
-        scores = _without_graph(self.critic, samples, labels, self.device)
-        self.critic.train()
-        return scores
-
-    def draw(self, count: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-        """The averaged generator's samples of a seed; see `fastwgan.train.drawing.draw`."""
-        size, counts = self.config.latent_size, self.label_counts
-        generator = self.average.eval()
-        return draw(generator, size, count, seed, device=self.device, label_counts=counts)
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides the steps to come, in tensors, numbers, strings, lists and dicts."""
@@ -275,14 +219,6 @@ class Trainer:
 _PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
 
 
-def _labels(config: TrainConfig, data: Data) -> Tensor | None:
-    if not config.conditional:
-        return None
-    if data.labels is None:
-        raise ConfigError("conditional", f"was true, but {data.name} has no labels.")
-    return data.labels
-
-
 def _floats(module: nn.Module) -> list[Tensor]:
     """Parameters, and the running statistics that belong to them."""
     return [t for t in module.state_dict().values() if t.is_floating_point()]
@@ -292,13 +228,3 @@ def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     if len(parts) == 1:
         return parts[0]
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
-
-
-def _without_graph(
-    module: nn.Module, rows: Tensor, labels: Tensor | None, device: torch.device
-) -> Tensor:
-    module.eval()
-    arguments = () if labels is None else (labels.to(device),)
-    with torch.no_grad():
-        result: Tensor = module(rows.to(device), *arguments)
-    return result

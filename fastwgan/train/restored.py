@@ -13,7 +13,7 @@ from fastwgan.train import checkpoint
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import TrainConfig
 from fastwgan.train.data import DataSpec
-from fastwgan.train.drawing import draw
+from fastwgan.train.drawing import draw, judged_shape
 from fastwgan.train.folder import of_checkpoint
 from fastwgan.train.models import build_critic, build_generator
 
@@ -26,7 +26,7 @@ class Restored:
         config: The run's settings.
         spec: What is known of its data.
         generator: The averaged one, in evaluation mode.
-        critic: In evaluation mode.
+        critic: In evaluation mode; takes what `fastwgan.train.drawing.packed` gives.
         step: Generator steps done.
         label_counts: How often each class occurs in the data; empty where not conditional.
         path: The checkpoint.
@@ -67,7 +67,7 @@ def restore(path: Path) -> Restored:
     spec, counts = DataSpec.from_dict(state["data"]), state["label_counts"]
     with torch.random.fork_rng(devices=[]):
         generator = build_generator(config, spec.shape, len(counts))
-        critic = build_critic(config, spec.shape, len(counts))
+        critic = build_critic(config, judged_shape(config, spec.shape), len(counts))
         if "sn" in config.parts:
             fastwgan.spectral_norm(critic)
     try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 import fastwgan
-from fastwgan.train import Data, TrainConfig, Trainer
+from fastwgan.train import ConfigError, Data, TrainConfig, Trainer
 from fastwgan.train.config import LOSSES, METHODS
 from tests.compare import relative_error
 from tests.train.settings import assert_same_state, leaves, load, small
@@ -126,7 +126,7 @@ def test_the_generators_loss_is_the_named_one(loss: str) -> None:
     trainer, same = (Trainer(config, data) for _ in range(2))
     for one in (trainer, same):
         one.critic_step()
-    real, fake = same.critic(same._last_real), same.critic(same.generator(same._latent()))
+    real, fake = same.critic(same.last_batch[0]), same.critic(same.generator(same._latent()))
     expected = {
         "wasserstein": -fake.mean(),
         "hinge": -fake.mean(),
@@ -332,3 +332,18 @@ def test_every_tensor_of_the_models_is_in_the_state() -> None:
     for module in (trainer.generator, trainer.average, trainer.critic):
         for tensor in (*module.parameters(), *module.buffers()):
             assert tensor.untyped_storage().data_ptr() in saved
+
+
+def test_packed_rows_are_judged_together() -> None:
+    data = Data("rows", torch.randn(100, 3))
+    config = small(data="swissroll", pack=4)
+    trainer = _trained(config, data)
+    assert trainer.critic(torch.zeros(5, 12)).shape == (5, 1)
+    assert trainer.score(torch.zeros(20, 3)).shape == (5, 1)
+    assert float(trainer.gradient_norm()) > 0
+    values = data.values[:8]
+    torch.testing.assert_close(
+        trainer.score(values), trainer.critic(torch.stack((values[:4], values[4:])).flatten(1))
+    )
+    with pytest.raises(ConfigError, match=r"^pack was 4; it must be 1 for samples"):
+        Trainer(small(pack=4), load("digits"))
