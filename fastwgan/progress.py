@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -29,6 +30,23 @@ def progress(step: int, steps: int) -> Progress:
     """
     console = require("rich.console", "the progress bar").Console()
     return _Bar(console, step, steps) if console.is_terminal else _Lines(steps)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of things done, on a terminal alone.
+
+    Args:
+        what: The things' name.
+        total: How many there will be.
+
+    Yields:
+        What to call with the number done so far.
+    """
+    rich = require("rich.progress", "the progress bar")
+    with rich.Progress(transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _seconds(seconds: float) -> str:
