@@ -6,3 +6,4 @@ from fastwgan.train.data.dataset import Data, DataSpec
 from fastwgan.train.data.loading import load
 from fastwgan.train.data.toy import TOY_SAMPLES
 
+__all__ = ["TOY_SAMPLES", "Data", "DataSpec", "load"]

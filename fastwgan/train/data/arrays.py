@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fastwgan.train.config import ConfigError
+from fastwgan.train.data import numpy_files
 from fastwgan.train.data.dataset import Data
 from fastwgan.train.data.image_scale import to_unit
 from fastwgan.train.data.naming import counted, some
+from fastwgan.train.data.numpy_files import UnreadableArrayError
 from fastwgan.train.data.splitting import hold_out
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Array = npt.NDArray[Any]
+    from fastwgan.train.data.numpy_files import Array
 
 _SAMPLES = ("samples", "images", "values", "data", "x", "X", "x_train", "X_train", "arr_0")
 _LABELS = ("labels", "y", "y_train")
@@ -41,7 +39,10 @@ def load(path: Path, name: str) -> Data:
     Raises:
         ConfigError: the file is damaged, or holds anything that can't be trained on.
     """
-    arrays = _stored(path)
+    try:
+        arrays = numpy_files.read(path)
+    except UnreadableArrayError as error:
+        _refuse(path, f"can't be read: {error}")
     samples, labels, notes = _chosen(path, arrays)
     if samples.ndim not in (2, 3, 4) or 0 in samples.shape:
         _refuse(
@@ -65,24 +66,6 @@ def load(path: Path, name: str) -> Data:
 
 def _refuse(path: Path, problem: str) -> NoReturn:
     raise ConfigError("data", f"was {path}, which {problem}.")
-
-
-def _stored(path: Path) -> Mapping[str, Array]:
-    """The arrays of a file by their names; that of an .npy has none."""
-    try:
-        with path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            if isinstance(stored, np.ndarray):
-                return {"": stored}
-            return {key: stored[key] for key in stored.files}
-    except _DAMAGED as error:
-        if "allow_pickle" in str(error):
-            _refuse(path, "holds Python objects, or is no file of numpy's; it must hold numbers")
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        _refuse(path, f"can't be read: {reason.rstrip('.')}")
-
-
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def _chosen(path: Path, arrays: Mapping[str, Array]) -> tuple[Array, Array | None, list[str]]:
@@ -134,7 +117,7 @@ def _labels(
 
 def _finite(path: Path, samples: Array) -> tuple[Array, list[str]]:
     """Which samples have neither NaN nor Inf in float32, and a sentence on the others."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rows = samples.reshape(len(samples), -1).astype(np.float32)
     finite: Array = np.logical_and.reduce(np.isfinite(rows), axis=1)
     wrong = np.flatnonzero(~finite)

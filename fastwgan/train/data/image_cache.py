@@ -6,8 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastwgan.train.data import numpy_files
 from fastwgan.train.data.image_files import CACHE, ImageFile
+from fastwgan.train.data.numpy_files import UnreadableArrayError
 
 if TYPE_CHECKING:
     from fastwgan.train.data.image_reading import Pixels
@@ -66,11 +66,11 @@ class Cache:
     def read(self, key: str) -> ImageArray | None:
         """The array stored under `key`; None when there is none, or no whole one."""
         for place in self._places:
-            with contextlib.suppress(*_DAMAGED), np.load(place, allow_pickle=False) as stored:
+            with contextlib.suppress(UnreadableArrayError, KeyError):
+                stored = numpy_files.read(place)
                 if str(stored["key"]) == key:
-                    return ImageArray(
-                        stored["pixels"], stored["names"].tolist(), stored["notes"].tolist()
-                    )
+                    names, notes = stored["names"].tolist(), stored["notes"].tolist()
+                    return ImageArray(stored["pixels"], names, notes)
         return None
 
     def write(self, key: str, array: ImageArray) -> str | None:
@@ -107,6 +107,3 @@ def _partial(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)

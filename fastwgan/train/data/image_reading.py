@@ -106,5 +106,5 @@ def _opened(path: Path) -> Iterator[Any]:
 # What Pillow's readers raise on bytes that aren't as they should be.
 _DAMAGED = (
     *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, OverflowError),
-    *(struct.error, zlib.error, MemoryError, RuntimeError, ZeroDivisionError),
+    *(struct.error, zlib.error),
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Features = npt.NDArray[np.float64]
 
+_LARGEST = float(np.finfo(np.float32).max)
 _FAR = 10.0  # beyond which extremes are brought nearer by asinh
 
 
@@ -60,7 +61,7 @@ class Number:
             positions, (0, 0.05, 0.5, 0.95, 1), method="nearest"
         ).tolist()
         scale = (last / 2 - first / 2) or (high / 2 - low / 2)
-        if scale == 0 or (high - low) / scale > np.finfo(np.float32).max:
+        if scale == 0 or (high - low) / scale > _LARGEST:
             raise UnusableColumnError(f"ranges from {low:g} to {high:g}, too wide to be scaled")
         bent = max(high - center, center - low) / scale > _FAR
         return cls(grid, low, high, center, scale, bent)

@@ -99,7 +99,7 @@ def _parquet(path: Path) -> Any:
     try:
         table = files.read_table(path)
         frame = table.to_pandas()
-    except (OSError, ValueError, NotImplementedError, arrow.ArrowException) as error:
+    except (arrow.ArrowException, *_DAMAGED) as error:
         reason = str(error).partition("\n")[0].rstrip(". ")
         _refuse(path, f"can't be read as a table: {reason}")
     names = table.column_names
@@ -112,6 +112,10 @@ def _parquet(path: Path) -> Any:
             values = table[field.name].to_pandas(integer_object_nulls=True)
             frame[field.name] = pandas().array(values, dtype=kind)
     return frame
+
+
+# What reading raises on bytes, and on pandas' notes in them, that aren't as they should be.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, NotImplementedError)
 
 
 def _nullable(arrow: Any, kind: Any) -> str | None:
