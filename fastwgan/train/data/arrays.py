@@ -76,7 +76,7 @@ def _chosen(path: Path, arrays: Mapping[str, Array]) -> tuple[Array, Array | Non
     if len(candidates) != 1 and not known:
         _refuse(
             path,
-            f"holds the arrays {', '.join(arrays) or 'of none'}; the samples must be its only "
+            f"holds the arrays {', '.join(arrays) or '(none)'}; the samples must be its only "
             f"array besides {label or 'labels'}, or be named {', '.join(_SAMPLES[:5])}",
         )
     chosen = known[0] if known else candidates[0]

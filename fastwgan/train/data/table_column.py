@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastwgan.train.data.naming import counted
 from fastwgan.train.data.table_coding import Choice, Number, coding_of
 from fastwgan.train.data.table_values import Storage, UnusableColumnError, pandas
 
@@ -50,7 +51,9 @@ class Column:
         storage = Storage.of(column)
         plain = storage.to_plain(column[column.notna()])
         if storage.kind == "float" and not np.isfinite(plain).all():
-            raise UnusableColumnError(f"is infinite in {int(np.isinf(plain).sum()):,} rows")
+            raise UnusableColumnError(
+                f"is infinite in {counted(int(np.isinf(plain).sum()), 'row')}"
+            )
         different = len(pandas().unique(plain))
         are_numbers = storage.kind in ("integer", "float", "time", "date") and not levels
         if are_numbers and different > 1:

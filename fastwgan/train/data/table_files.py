@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from fastwgan.train.config import ConfigError
 from fastwgan.train.data.dataset import Data
@@ -28,43 +30,53 @@ def load(path: Path, name: str, label_column: str | None) -> Data:
     return from_frame(frame, name, label_column, source=str(path))
 
 
-def _refuse(path: Path, problem: str) -> NoReturn:
-    raise ConfigError("data", f"was {path}, which {problem}.")
+def _refusal(path: Path, problem: str) -> ConfigError:
+    return ConfigError("data", f"was {path}, which {problem}.")
 
 
 def _csv(path: Path) -> Any:
     """The table, texts that are all dates or times of ISO 8601 as times."""
     frames = pandas()
     try:
-        _check_header(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", frames.errors.ParserWarning)
-            frame = frames.read_csv(
-                path, encoding="utf-8-sig", dtype_backend="numpy_nullable", index_col=False
-            )
+        problem = _header_problem(path)
+        if problem is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", frames.errors.ParserWarning)
+                frame = frames.read_csv(
+                    path, encoding="utf-8-sig", dtype_backend="numpy_nullable", index_col=False
+                )
     except UnicodeDecodeError as error:
-        _refuse(path, f"isn't UTF-8: it holds the byte 0x{error.object[error.start]:02x}")
+        problem = f"isn't UTF-8: it holds the byte 0x{error.object[error.start]:02x}"
     except (frames.errors.ParserWarning, OSError, ValueError, csv.Error) as error:
-        reason = str(error).partition("\n")[0].rstrip(". ")
-        _refuse(path, f"can't be read as a table: {reason}")
+        problem = _cannot(error)
+    if problem is not None:
+        raise _refusal(path, problem)
     return frames.DataFrame({name: _typed(frame[name]) for name in frame.columns})
 
 
-def _check_header(path: Path) -> None:
-    """Refuses what pandas would make up names for, or take a row of values for names."""
+def _cannot(error: Exception) -> str:
+    reason = str(error).partition("\n")[0].rstrip(". ")
+    return f"can't be read as a table: {reason or type(error).__name__}"
+
+
+def _header_problem(path: Path) -> str | None:
+    """Where pandas would make up names, or take a row of values for names."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         names = next((row for row in csv.reader(file) if row), [])
     if not names:
-        _refuse(path, "is empty")
+        return "is empty"
     if "" in names:
-        _refuse(path, f"has no name for its column {names.index('') + 1} in its first line")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        _refuse(path, f"has more than one column named {some(twice)}")
+        return f"has no name for its column {names.index('') + 1} in its first line"
     if all(_is_number(name) for name in names):
-        _refuse(path, f"has no header: its first line, {some(names)}, must name the columns")
+        return f"has no header: its first line, {some(names)}, must name the columns"
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        _refuse(path, f"has the single column {names[0]!r}; columns must be separated by commas")
+        return f"has the single column {names[0]!r}; columns must be separated by commas"
+    return _repeated(names)
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return f"has more than one column named {some(twice)}" if twice else None
 
 
 def _is_number(text: str) -> bool:
@@ -84,10 +96,9 @@ def _typed(column: Any) -> Any:
     present = column.dropna()
     if types.is_string_dtype(column.dtype):
         if len(present) and present.str.fullmatch(_ISO_TIME).all():
-            try:
+            with warnings.catch_warnings(), contextlib.suppress(ValueError, FutureWarning):
+                warnings.simplefilter("error", FutureWarning)  # as pandas 2 says of several zones
                 return frames.to_datetime(column, format="ISO8601")
-            except ValueError:  # no such day, or several time zones
-                return column
         return column
     return column if len(present) < len(column) else column.astype(column.dtype.numpy_dtype)
 
@@ -97,15 +108,14 @@ def _parquet(path: Path) -> Any:
     arrow = require("pyarrow", "reading .parquet files")
     files = require("pyarrow.parquet", "reading .parquet files")
     try:
-        table = files.read_table(path)
-        frame = table.to_pandas()
+        problem = _repeated(files.read_schema(path).names)
+        if problem is None:
+            table = files.read_table(path)
+            frame = table.to_pandas()
     except (arrow.ArrowException, *_DAMAGED) as error:
-        reason = str(error).partition("\n")[0].rstrip(". ")
-        _refuse(path, f"can't be read as a table: {reason}")
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        _refuse(path, f"has more than one column named {some(twice)}")
+        problem = _cannot(error)
+    if problem is not None:
+        raise _refusal(path, problem)
     for field in table.schema:
         kind = _nullable(arrow, field.type)
         if kind is not None and table[field.name].null_count and field.name in frame:

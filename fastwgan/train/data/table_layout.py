@@ -58,8 +58,8 @@ class TableLayout:
     def frame(self, samples: Tensor, labels: Tensor | None = None) -> Any:
         """Samples as a pandas table, with the types, categories and order of the columns encoded.
 
-        What was encoded comes back as it was, floats of more than a few decimals to the rounding
-        of float32, and so do whole numbers and times that span more than 2 ** 24 steps.
+        What was encoded comes back as it was; floats of more than a few decimals, and whole numbers
+        and times that span more than 2 ** 20 steps, to the rounding of float32.
 
         Args:
             samples: [rows, features].

@@ -53,7 +53,7 @@ def _refuse(source: str, problem: str) -> NoReturn:
 def _check_names(frame: Any, source: str) -> None:
     strange = [repr(name) for name in frame.columns if not isinstance(name, str) or not name]
     if strange:
-        _refuse(source, f"whose columns must be named by text, which {some(strange)} isn't")
+        _refuse(source, f"whose columns must have texts for names, but {some(strange)}")
     twice = sorted(set(frame.columns[frame.columns.duplicated()]))
     if twice:
         _refuse(source, f"which has more than one column named {some(twice)}")
