@@ -29,9 +29,7 @@ def critic(config: TrainConfig, shape: Sequence[int], classes: int) -> nn.Module
     return scored((nn.Flatten(), *hidden), config.width, classes)
 
 
-def _image_layers(
-    config: TrainConfig, shape: Sequence[int], classes: int
-) -> Iterable[nn.Module]:
+def _image_layers(config: TrainConfig, shape: Sequence[int], classes: int) -> Iterable[nn.Module]:
     norm = normalised(nn.BatchNorm1d, classes)
     sizes = (config.latent_size, config.width, config.width)
     yield from _dense(sizes, lambda size: (norm(size), nn.ReLU()))
@@ -40,9 +38,7 @@ def _image_layers(
     yield nn.Unflatten(1, tuple(shape))
 
 
-def _point_layers(
-    config: TrainConfig, shape: Sequence[int], classes: int
-) -> Iterable[nn.Module]:
+def _point_layers(config: TrainConfig, shape: Sequence[int], classes: int) -> Iterable[nn.Module]:
     inputs = config.latent_size
     if classes:
         embedded = min(classes, config.width)
