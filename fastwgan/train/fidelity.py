@@ -90,7 +90,8 @@ def likeness(real: Tensor, fake: Tensor) -> Likeness:
 def _root(matrix: Tensor) -> Tensor:
     """The symmetric root of a symmetric matrix without negative eigenvalues, to rounding."""
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root
 
 
 def _radii(rows: Tensor, neighbour: int) -> Tensor:

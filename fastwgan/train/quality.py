@@ -68,7 +68,7 @@ def evaluate(model: Drawing, data: Data, seed: int = 0) -> dict[str, Any]:
 
 
 class WriteQuality(Callback):
-    """Writes `evaluate`'s answer to quality.json when the run ends; nothing without held-out data."""
+    """Writes `evaluate`'s answer to quality.json when the run ends, if data was held out."""
 
     def end(self, run: Run) -> None:
         """Judges the averaged generator."""

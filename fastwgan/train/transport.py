@@ -1,8 +1,8 @@
 """The Wasserstein-1 distance between two samples: exact, and estimated where exact is too dear.
 
-The exact distance is a linear programme; its network simplex (POT) takes about n^2.5 in time and
-n^2 in memory for n points a side. In seconds of one core: 0.2 for 1,000, 0.6 for 2,000, 7 for
-5,000. Beside training, `EXACT_PAIRS` is where that is no longer small change.
+The exact distance is a linear programme. POT's network simplex takes about n^2 to n^2.5 in time and
+n^2 in memory for n points a side: 0.2 seconds of one core for 1,000, 0.8 for 2,000, 5 for 5,000.
+`EXACT_PAIRS` is where that begins to weigh on a training of minutes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ class Plan(NamedTuple):
 
     Attributes:
         distance: The Wasserstein-1 distance.
-        first: Rows of the first sample, int64 [pairs], …
-        second: … and the rows of the second that they go to, int64 [pairs].
+        pairs: int64 [2, pairs], rows of the first sample and those of the second they go to.
     """
 
     distance: float
-    first: Tensor
-    second: Tensor
+    pairs: Tensor
 
 
 class Estimate(NamedTuple):
@@ -65,15 +63,15 @@ def plan(first: Tensor, second: Tensor) -> Plan:
     ot, (one, other) = _pot(), _rows(first, second)
     costs = _costs(ot, one, other)
     distance, log = ot.emd2([], [], costs, numItermax=_PIVOTS, return_matrix=True, log=True)
-    moved, onto = torch.from_numpy(log["G"]).nonzero(as_tuple=True)
-    return Plan(float(distance), moved, onto)
+    return Plan(float(distance), torch.from_numpy(log["G"]).nonzero().T)
 
 
 def sinkhorn(first: Tensor, second: Tensor, regularisation: float = _REGULARISATION) -> float:
     """The cost of the entropically regularised plan: at least the exact distance, to rounding.
 
-    On a CPU it is no faster than `exact` up to some thousands of points; it needs no pivots, and
-    twice the memory.
+    Useful in many dimensions, where the distance is a good part of the mean cost: on 2,000 images
+    of 28x28 it takes a sixth of the time of `exact`. In two dimensions it needs hundreds of
+    iterations, no faster than `exact`, and a distance below the regularisation drowns in its bias.
 
     Args:
         first: As of `exact`.
@@ -138,7 +136,9 @@ def estimate(first: Tensor, second: Tensor) -> Estimate:
     return Estimate(sliced(first, second), "sliced")
 
 
-def floor(values: Tensor, held_out: Tensor, points: int, *, splits: int = 3, seed: int = 0) -> Estimate:
+def floor(
+    values: Tensor, held_out: Tensor, points: int, *, splits: int = 3, seed: int = 0
+) -> Estimate:
     """What a perfect generator would score: the distance of real points to the held-out ones.
 
     Two samples of one distribution are apart, the more so the fewer they are and the more
