@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import fastwgan
 from fastwgan import progress, train
 from fastwgan.train import extras
 from fastwgan.train.interrupt import StopOnSignal
+from fastwgan.train.joining import join
 
 _TRAIN_EPILOG = """\
 Defaults are the papers' (Arjovsky 2017 for wgan, Gulrajani 2017 for wgan-gp, Miyato 2018 for
@@ -150,8 +152,16 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     try:
+        with join() as processes, processes.one_voice():
+            return _train_with(processes, arguments)
+    except train.ProcessesError as error:
+        raise _CommandError(str(error), 1) from None
+
+
+def _train_with(processes: train.Processes, arguments: argparse.Namespace) -> int:
+    try:
         extras.require("rich", "the progress bar")
-        run = _run(arguments)
+        run = _run(arguments, processes)
         shown = progress.progress(run.step, run.config.steps)
     except train.ConfigError as error:
         raise _CommandError(f"{_option(error.name)} {error.problem}", 2) from None
@@ -166,21 +176,24 @@ def _train(arguments: argparse.Namespace) -> int:
                 outcome = run.go(shown, stop)
         except (train.TrainingDivergedError, OSError) as error:
             raise _CommandError(str(error), 1) from None
-    _report(outcome)
-    if outcome.finished or stop.received is None:
-        return 0
-    print(f"stopped by {stop.received.name}; to go on:\n  {_again(run.folder.path)}")
-    return 128 + stop.received
+        received = processes.greatest(stop.received or 0)
+        _report(outcome)
+        if outcome.finished or not received:
+            return 0
+        again = _again(run.folder.path, processes)
+        print(f"stopped by {signal.Signals(received).name}; to go on:\n  {again}", flush=True)
+        return 128 + received
 
 
-def _run(arguments: argparse.Namespace) -> train.Run:
+def _run(arguments: argparse.Namespace, processes: train.Processes) -> train.Run:
     names = [field.name for field in dataclasses.fields(train.TrainConfig)]
     values = {name: getattr(arguments, name) for name in names}
     chosen = {name: value for name, value in values.items() if value is not None}
     if arguments.resume is None:
         pair = {"method": "wgan-gp", "data": "digits"}
-        return train.Run.begin(train.TrainConfig.for_method(**pair | chosen), out=arguments.out)
-    run = train.Run.reopen(arguments.resume, chosen=chosen)
+        config = train.TrainConfig.for_method(**pair | chosen)
+        return train.Run.begin(config, out=arguments.out, processes=processes)
+    run = train.Run.reopen(arguments.resume, chosen=chosen, processes=processes)
     if arguments.out is not None and arguments.out.resolve() != run.folder.path.resolve():
         raise train.ConfigError(
             "out", f"was {arguments.out}, but --resume goes on in {run.folder.path}: leave it out."
@@ -205,10 +218,13 @@ _CONTENTS = (
 )
 
 
-def _again(folder: Path) -> str:
+def _again(folder: Path, processes: train.Processes) -> str:
     """The command line that goes on with a run, as this process was called."""
     called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    if processes.size > 1:
+        each = f"--nproc-per-node={processes.local_size}"
+        command = ["torchrun", each, "-m", "fastwgan"]
+    elif called.name == "__main__.py":
         command = [sys.executable, "-m", "fastwgan"]
     else:
         found = shutil.which(called.name)

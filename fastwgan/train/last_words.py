@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -47,19 +48,17 @@ class LastWords:
         return first
 
     def about_lost(self, error: RuntimeError) -> str:
-        """Who no longer answers, as the beginning of a sentence.
+        """Who has ended, or hangs, and how that was noticed; the beginning of a sentence.
 
         Args:
             error: What the process group said, which isn't who.
         """
         with _undisturbed():
             lost = self._silent()
-        if not lost:
-            return f"the {self._size} processes lost each other ({str(error).splitlines()[0]})"
         names = " and ".join(map(str, lost))
-        kind = "process" if len(lost) == 1 else "processes"
-        verb = "answers" if len(lost) == 1 else "answer"
-        return f"{kind} {names} of {self._size} (counted from 0) ended or no longer {verb}"
+        who = f"process {names}" if len(lost) == 1 else f"processes {names}"
+        ended = f"{who} of {self._size} (counted from 0) ended" if lost else "processes lost others"
+        return f"{ended}: {_reason(error)}"
 
     def _silent(self) -> list[int]:
         """The ranks that haven't noticed a loss themselves within a while."""
@@ -73,6 +72,12 @@ class LastWords:
         except DistError:
             return []
         return others
+
+
+def _reason(error: RuntimeError) -> str:
+    """The first sentence, without the place in torch's source before it."""
+    text = re.sub(r"^\[\S*\] *", "", str(error).strip())
+    return re.split(r"\.?\s*\n|\.\s", text)[0]
 
 
 def _present(rank: int) -> str:

@@ -12,14 +12,7 @@ from torch import Tensor, distributed
 
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.last_words import LastWords
-from fastwgan.train.processes import (
-    WRITER,
-    Processes,
-    ProcessesError,
-    ProcessLostError,
-    T,
-    Travelling,
-)
+from fastwgan.train.processes import WRITER, Processes, ProcessesError, ProcessLostError, T
 
 
 class SeveralProcesses(Processes):
@@ -41,6 +34,7 @@ class SeveralProcesses(Processes):
         self.local_size = local_size
         self._local_rank = local_rank
         self._words = words
+        self._averaging: _Averaging | None = None
 
     def check(self, config: TrainConfig, fingerprint: str) -> None:
         """Asks for a batch that divides, a penalty row by row, and the writer's settings."""
@@ -92,16 +86,26 @@ class SeveralProcesses(Processes):
         shares: Tensor = rows.unflatten(0, (parts, self.size, -1))
         return shares[:, self.rank].flatten(0, 1)
 
-    def average(self, tensors: Sequence[Tensor]) -> Travelling:
+    def average(self, tensors: Sequence[Tensor], then: Callable[[], object]) -> None:
         """One all-reduce of each dtype's tensors, laid end to end."""
-        return _Averaging(self, tensors)
+        self.settle()
+        with self.listening():
+            self._averaging = _Averaging(tensors, then)
+
+    def settle(self) -> None:
+        """Waits for the sums of the last `average`."""
+        averaging, self._averaging = self._averaging, None
+        if averaging is not None:
+            with self.listening():
+                averaging.wait()
+            averaging.finish(self.size)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """One all-gather."""
-        every = tensor.new_empty((self.size, *tensor.shape))
+        every = tensor.new_empty(self.size * tensor.numel())
         with self.listening():
-            distributed.all_gather_single(every, tensor.contiguous())
-        return every
+            distributed.all_gather_single(every, tensor.reshape(-1))
+        return every.view(self.size, *tensor.shape)
 
     def total(self, tensor: Tensor) -> Tensor:
         """One all-reduce."""
@@ -112,7 +116,7 @@ class SeveralProcesses(Processes):
 
     def greatest(self, number: int) -> int:
         """One small all-gather on the CPU."""
-        return int(self.gather(torch.tensor(number)).max())
+        return int(self.gather(torch.tensor(number, dtype=torch.int64)).max())
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
         """One broadcast of each dtype's tensors, laid end to end."""
@@ -157,26 +161,28 @@ class SeveralProcesses(Processes):
 
     def _lost(self, error: RuntimeError) -> NoReturn:
         # What the others wait for will never come: closed connections tell them so.
+        self._averaging = None
         distributed.destroy_process_group()
         raise ProcessLostError(self._words.about_lost(error)) from error
 
 
-class _Averaging(Travelling):
-    """Copies of the tensors, laid end to end, while they are summed over the processes."""
+class _Averaging:
+    """Copies of tensors, laid end to end, on their way to their sums over the processes."""
 
-    def __init__(self, processes: SeveralProcesses, tensors: Sequence[Tensor]) -> None:
-        self._processes = processes
+    def __init__(self, tensors: Sequence[Tensor], then: Callable[[], object]) -> None:
+        self._then = then
         self._groups = _alike(tensors)
         self._flat = [_flat(group) for group in self._groups]
-        with processes.listening():
-            self._sums = [distributed.all_reduce(flat, async_op=True) for flat in self._flat]
+        self._works = [distributed.all_reduce(flat, async_op=True) for flat in self._flat]
 
     def wait(self) -> None:
-        with self._processes.listening():
-            for work in self._sums:
-                work.wait()
+        for work in self._works:
+            work.wait()
+
+    def finish(self, size: int) -> None:
         for flat, group in zip(self._flat, self._groups, strict=True):
-            _copy_back(flat.div_(self._processes.size), group)
+            _copy_back(flat.div_(size), group)
+        self._then()
 
 
 def _alike(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -23,13 +23,6 @@ class ProcessLostError(ProcessesError):
     """Another process ended before the run did, or no longer answers."""
 
 
-class Travelling:
-    """Tensors on their way to their means; these have arrived."""
-
-    def wait(self) -> None:
-        """Returns once every tensor holds its mean."""
-
-
 class Processes:
     """A run's processes, as one of them sees them; of this class, the only one.
 
@@ -81,13 +74,16 @@ class Processes:
         """
         return rows
 
-    def average(self, tensors: Sequence[Tensor]) -> Travelling:
-        """Begins to replace each tensor by its mean over the processes.
+    def average(self, tensors: Sequence[Tensor], then: Callable[[], object]) -> None:
+        """Replaces each tensor by its mean over the processes, then calls `then`.
 
-        Args:
-            tensors: Not to be read or written until the result's `wait` has returned.
+        That is done when `settle` returns; until then, tensors and what `then` changes may be as
+        they were, and what else is computed hides the time on the way.
         """
-        return Travelling()
+        then()
+
+    def settle(self) -> None:
+        """Finishes the last `average`."""
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Every process's tensor, [size, *shape], in the order of their ranks."""

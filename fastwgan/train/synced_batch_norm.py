@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fastwgan.train.config import ConfigError
 from fastwgan.train.processes import Processes
 
 
@@ -76,7 +77,7 @@ class SyncedBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
 
 
-def convert(module: nn.Module, processes: Processes) -> nn.Module:
+def synced(module: nn.Module, processes: Processes) -> nn.Module:
     """The same network with every BatchNorm synced; unchanged where a process trains alone.
 
     Args:
@@ -88,8 +89,22 @@ def convert(module: nn.Module, processes: Processes) -> nn.Module:
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
         return SyncedBatchNorm(module, processes)  # type: ignore[arg-type]
     for name, child in module.named_children():
-        setattr(module, name, convert(child, processes))
+        setattr(module, name, synced(child, processes))
     return module
+
+
+def refuse_unsynced(critic: nn.Module, processes: Processes) -> None:
+    """Refuses a critic whose statistics would be those of one process's rows.
+
+    Raises:
+        ConfigError: it has BatchNorm, and a batch is spread over processes.
+    """
+    if processes.size > 1 and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+        raise ConfigError(
+            "critic",
+            f"has BatchNorm; with {processes.size} processes it must have none: GroupNorm and "
+            "LayerNorm judge each sample alone.",
+        )
 
 
 class _Gather(torch.autograd.Function):
