@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import shlex
 import shutil
 import signal
@@ -43,7 +44,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         sentence = message.removeprefix("argument ").replace(": was ", " was ", 1)
-        self.exit(2, f"{self.prog}: {sentence}\n")
+        speaks = os.environ.get("LOCAL_RANK", "0") == "0"  # one of torchrun's processes a machine
+        self.exit(2, f"{self.prog}: {sentence}\n" if speaks else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

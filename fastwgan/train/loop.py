@@ -152,7 +152,7 @@ class Trainer(Networks):
         with self._autocast():
             scores = self.critic(fake, *arguments)
             loss = generator_loss(
-                self.config.loss, scores.float(), lambda: self._scores_of(real, *arguments)
+                self.config.loss, _wide(scores), lambda: self._scores_of(real, *arguments)
             )
         # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
         self._share(loss).backward(inputs=list(self.generator.parameters()))
@@ -161,7 +161,7 @@ class Trainer(Networks):
     def _scores_of(self, real: Tensor, *arguments: Tensor) -> Tensor:
         with torch.no_grad():
             scores: Tensor = self.critic(real, *arguments)
-        return scores.float()
+        return _wide(scores)
 
     def _generate(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         with self._autocast():
@@ -252,6 +252,11 @@ def _tensors(state: Any) -> list[Tensor]:
         return [state]
     parts = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
     return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _wide(scores: Tensor) -> Tensor:
+    """At least float32, so that a mean over a batch is no coarser."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
