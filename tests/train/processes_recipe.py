@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -88,7 +87,8 @@ def normalised(name: str, processes: Processes) -> dict[str, Tensor]:
     return {**found, "evaluated": module(own).detach(), **module.state_dict()}
 
 
-def _train_all(out: Path) -> None:
+def train_all(out: Path) -> None:
+    """Everything that the tests compare with one process, into a file a rank."""
     torch.set_default_dtype(torch.float64)
     plots.draw = lambda *arguments: None  # type: ignore[assignment]
     Trainer.align = lambda self: None  # type: ignore[method-assign] # equal without it
@@ -106,17 +106,19 @@ def _train_all(out: Path) -> None:
     torch.save({"states": states, "layers": layers}, out / f"{rank}.pt")
 
 
-def in_double() -> None:
-    """Makes every run of this process one in float64."""
+def command(*arguments: str) -> int:
+    """The command, in float64."""
     torch.set_default_dtype(torch.float64)
     run.load = lambda name, *_, **__: double(name)  # type: ignore[attr-defined]
+    return cli.main(arguments)
 
 
-def _commands(every: list[list[str]]) -> int:
+def commands(folder: Path, every: list[list[str]]) -> int:
     """Commands one after another, each followed by its status; returns the last one's.
 
     "RANK" among the arguments stands for the rank.
     """
+    os.chdir(folder)
     for arguments in every:
         try:
             status: Any = cli.main([os.environ["RANK"] if a == "RANK" else a for a in arguments])
@@ -127,10 +129,4 @@ def _commands(every: list[list[str]]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "train":
-        in_double()
-        sys.exit(cli.main(sys.argv[1:]))
-    if sys.argv[1] == "commands":
-        os.chdir(sys.argv[2])
-        sys.exit(_commands(json.loads(sys.argv[3])))
-    _train_all(Path(sys.argv[1]))
+    sys.exit(command(*sys.argv[1:]))

@@ -38,7 +38,7 @@ def _undrawn() -> Iterator[None]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes have trained."""
     folder = tmp_path_factory.mktemp("two")
-    with Ranks("-m", recipe.__name__, str(folder)) as ranks:
+    with Ranks(folder, recipe.train_all, folder) as ranks:
         for ended in ranks.end():
             assert ended.status == 0, ended.errors
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -19,9 +18,10 @@ import torch
 from fastwgan.train import Run, checkpoint, fit, plots
 from tests.processes import NEUTRAL_FOLDER
 from tests.train import processes_recipe as recipe
-from tests.train.ranks import ENVIRONMENT, SECONDS, Ranks, lines
+from tests.train.ranks import SECONDS, Ranks, lines
 from tests.train.settings import leaves, small
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
 LONG = {"method": "wgan-gp", "steps": 80, "log_every": 2, "checkpoint_every": 7}
 OPTIONS = [
     text
@@ -127,9 +127,9 @@ def _kill_with_children(process: subprocess.Popen[str]) -> None:
 
 def test_a_killed_writer_ends_all(tmp_path: Path, whole: Path) -> None:
     out = tmp_path / "run"
-    with Ranks("-m", recipe.__name__, "train", "--out", str(out), *OPTIONS) as ranks:
+    with Ranks(tmp_path, recipe.command, "train", "--out", str(out), *OPTIONS) as ranks:
         ranks.wait_until(_reached(out, KILLED_AT))
-        ranks.processes[0].kill()
+        ranks.signal(0, signal.SIGKILL)
         writer, other = ranks.end()
     assert (writer.status, other.status) == (-signal.SIGKILL, 1)
     assert other.output == ""
@@ -169,10 +169,9 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     out = folder / "run"
     all_arguments = [["train", *text.split()] for text in REFUSED]
     all_arguments.append(["train", "--out", str(out), *OPTIONS])
-    text = json.dumps(all_arguments)
-    with Ranks("-m", recipe.__name__, "commands", str(folder), text) as ranks:
+    with Ranks(folder, recipe.commands, folder, all_arguments) as ranks:
         ranks.wait_until(_reached(out, KILLED_AT))
-        ranks.processes[1].send_signal(signal.SIGTERM)
+        ranks.signal(1, signal.SIGTERM)
         ended = ranks.end()
     said = [re.findall(r"(.*?)status (\d+)\n", each.errors, re.DOTALL) for each in ended]
     assert [len(each) for each in said] == 2 * [len(all_arguments)], [e.errors for e in ended]
