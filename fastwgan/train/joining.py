@@ -18,8 +18,8 @@ from fastwgan.train.last_words import LastWords
 from fastwgan.train.process_group import SeveralProcesses
 from fastwgan.train.processes import ALONE, Processes, ProcessesError
 
-PATIENCE = timedelta(minutes=10)
-"""How long a process waits for another: longer than the writer draws or measures."""
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for another that is there: longer than the writer draws or measures."""
 
 
 @dataclass(frozen=True)
@@ -163,4 +163,4 @@ def _fresh_prefix() -> str:
     """A part of the store that no earlier run of these processes has written to."""
     global _joined
     _joined += 1
-    return f"fastwgan/{_joined}"
+    return f"fastwgan/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{_joined}"

@@ -48,17 +48,15 @@ class LastWords:
         return first
 
     def about_lost(self, error: RuntimeError) -> str:
-        """Who has ended, or hangs, and how that was noticed; the beginning of a sentence.
+        """Who has ended, or hangs, and how that was noticed.
 
         Args:
             error: What the process group said, which isn't who.
         """
         with _undisturbed():
             lost = self._silent()
-        names = " and ".join(map(str, lost))
-        who = f"process {names}" if len(lost) == 1 else f"processes {names}"
-        ended = f"{who} of {self._size} (counted from 0) ended" if lost else "processes lost others"
-        return f"{ended}: {_reason(error)}"
+        names = " and ".join(f"process {rank}" for rank in lost) or "another process"
+        return f"lost {names} of {self._size} (counted from 0): {_reason(error)}"
 
     def _silent(self) -> list[int]:
         """The ranks that haven't noticed a loss themselves within a while."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -38,13 +39,11 @@ class SeveralProcesses(Processes):
 
     def check(self, config: TrainConfig, fingerprint: str) -> None:
         """Asks for a batch that divides, a penalty row by row, and the writer's settings."""
-        parts = config.accumulate
-        if config.batch_size % (self.size * parts):
-            each = f" times {parts}, accumulate" if parts > 1 else ""
+        factors = {"the processes": self.size, "accumulate": config.accumulate, "pack": config.pack}
+        if config.batch_size % math.prod(factors.values()):
+            product = " times ".join(f"{n} ({name})" for name, n in factors.items() if n > 1)
             raise ConfigError(
-                "batch_size",
-                f"was {config.batch_size}; it must be a multiple of {self.size}, the processes"
-                f"{each}.",
+                "batch_size", f"was {config.batch_size}; it must be a multiple of {product}."
             )
         if "dragan" in config.parts:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fastwgan import cli
-from fastwgan.train import Data, Processes, Run, Trainer, join, plots, run
+from fastwgan.train import Data, Processes, Run, Trainer, join, last_words, plots, run
 from fastwgan.train.synced_batch_norm import synced
-from tests.train.settings import load, small
+from tests.train.settings import leaves, load, small
 
 RUNS: dict[str, dict[str, Any]] = {
     "wgan digits": {"method": "wgan", "data": "digits"},
@@ -25,9 +26,11 @@ RUNS: dict[str, dict[str, Any]] = {
     "sn-gan 8gaussians": {"method": "sn-gan", "data": "8gaussians"},
     "sn+gp in parts": {"method": "sn+gp", "data": "digits", "accumulate": 2, "penalty_every": 2},
     "relativistic r1+r2": {"method": "r1+r2", "data": "digits", "loss": "relativistic"},
+    "packed": {"method": "wgan-gp", "data": "8gaussians", "pack": 2, "accumulate": 2},
 }
 RESUMED = "sn-gan digits"
 BATCHES = {"rows": (8, 6), "images": (8, 3, 4, 5), "no affine": (8, 6), "plain mean": (8, 6)}
+PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
 CONFIG = {"steps": 9, "batch_size": 8, "log_every": 2, "checkpoint_every": 4}
 
 
@@ -52,7 +55,7 @@ def stop_at(step: int) -> Callable[[], bool]:
     return lambda: next(asked) == step
 
 
-def parts(out: Path, join: Callable[[], Any] = join) -> None:
+def parts(out: Path) -> None:
     """A run that is stopped twice, the middle of it trained by one process."""
     with join() as processes:
         begin(RESUMED, out, processes).go(stop=stop_at(2))
@@ -91,7 +94,7 @@ def train_all(out: Path) -> None:
     """Everything that the tests compare with one process, into a file a rank."""
     torch.set_default_dtype(torch.float64)
     plots.draw = lambda *arguments: None  # type: ignore[assignment]
-    Trainer.align = lambda self: None  # type: ignore[method-assign] # equal without it
+    align, Trainer.align = Trainer.align, lambda self: None  # type: ignore[method-assign] # equal without it
     states, layers = {}, {}
     with join() as processes:
         assert processes.size == 2
@@ -99,11 +102,23 @@ def train_all(out: Path) -> None:
         for name in RUNS:
             trained = begin(name, out / name, processes)
             trained.go()
-            states[name] = trained.trainer.state_dict()
+            states[name] = copy.deepcopy(trained.trainer.state_dict())
         for name in BATCHES:
             layers[name] = normalised(name, processes)
+        if rank > 0:
+            _shake(trained.trainer)
+        align(trained.trainer)
+        aligned = [trained.trainer.state_dict()[part] for part in PARTS]
     parts(out / "parts")
-    torch.save({"states": states, "layers": layers}, out / f"{rank}.pt")
+    torch.save({"states": states, "layers": layers, "aligned": aligned}, out / f"{rank}.pt")
+
+
+def _shake(trainer: Trainer) -> None:
+    """Changes every weight, buffer and moment of a trainer."""
+    with torch.no_grad():
+        for _, value in leaves(trainer.state_dict()):
+            if isinstance(value, Tensor) and value.is_floating_point():
+                value.add_(1.0)
 
 
 def command(*arguments: str) -> int:
@@ -119,6 +134,7 @@ def commands(folder: Path, every: list[list[str]]) -> int:
     "RANK" among the arguments stands for the rank.
     """
     os.chdir(folder)
+    last_words._SECONDS_TO_ANSWER = last_words._SECONDS_TO_SPEAK = 0.1
     for arguments in every:
         try:
             status: Any = cli.main([os.environ["RANK"] if a == "RANK" else a for a in arguments])

@@ -93,6 +93,13 @@ def test_both_processes_end_with_the_same_bits(results: list[dict[str, Any]], na
     assert bool(spectral) == ("sn" in name)
 
 
+def test_a_state_that_differs_is_aligned(results: list[dict[str, Any]]) -> None:
+    first, second = (result["aligned"] for result in results)
+    assert_same_state(second, first)
+    before = results[0]["states"][list(recipe.RUNS)[-1]]
+    assert_same_state(first, [before[part] for part in recipe.PARTS])
+
+
 def test_a_run_goes_on_under_any_number_of_processes(two: Path, one: dict[str, Path]) -> None:
     _assert_equal_runs(two / "parts", one[recipe.RESUMED])
 
