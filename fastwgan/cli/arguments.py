@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -21,7 +22,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with status 2."""
         sentence = message.removeprefix("argument ").replace(": was ", " was ", 1)
-        self.exit(2, f"{self.prog}: {sentence}\n")
+        speaks = os.environ.get("LOCAL_RANK", "0") == "0"  # one of torchrun's processes a machine
+        self.exit(2, f"{self.prog}: {sentence}\n" if speaks else None)
 
 
 def option(name: str) -> str:

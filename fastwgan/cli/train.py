@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fastwgan.cli.arguments import CommandError, number, option, whole_number
 from fastwgan.train import extras
 from fastwgan.train.config_file import read_config
 from fastwgan.train.interrupt import StopOnSignal
+from fastwgan.train.joining import join
 
 EPILOG = """\
 Defaults are the papers' (Arjovsky 2017 for wgan, Gulrajani 2017 for wgan-gp, Miyato 2018 for
@@ -69,8 +71,16 @@ _TYPES = {"str": str, "int": whole_number, "float": number}
 def run(arguments: argparse.Namespace) -> int:
     """Trains; returns the exit status."""
     try:
+        with join() as processes, processes.one_voice():
+            return _train(processes, arguments)
+    except train.ProcessesError as error:
+        raise CommandError(str(error), 1) from None
+
+
+def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
+    try:
         extras.require("rich", "the progress bar")
-        this = _run(arguments)
+        this = _run(arguments, processes)
         shown = progress.progress(this.step, this.config.steps)
     except train.ConfigError as error:
         raise CommandError(f"{option(error.name)} {error.problem}", 2) from None
@@ -88,22 +98,25 @@ def run(arguments: argparse.Namespace) -> int:
                 outcome = this.go(shown, stop, callbacks=callbacks)
         except (train.TrainingDivergedError, train.MissingExtraError, OSError) as error:
             raise CommandError(str(error), 1) from None
-    _report(outcome)
-    if outcome.finished or stop.received is None:
-        return 0
-    print(f"stopped by {stop.received.name}; to go on:\n  {_again(this.folder.path)}")
-    return 128 + stop.received
+        received = processes.greatest(stop.received or 0)
+        _report(outcome)
+        if outcome.finished or not received:
+            return 0
+        again = _again(this.folder.path, processes)
+        print(f"stopped by {signal.Signals(received).name}; to go on:\n  {again}", flush=True)
+        return 128 + received
 
 
-def _run(arguments: argparse.Namespace) -> train.Run:
+def _run(arguments: argparse.Namespace, processes: train.Processes) -> train.Run:
     names = [field.name for field in dataclasses.fields(train.TrainConfig)]
     values = {name: getattr(arguments, name) for name in names}
     chosen = {name: value for name, value in values.items() if value is not None}
     if arguments.resume is None:
-        return train.Run.begin(_config(arguments.config, chosen), out=arguments.out)
+        config = _config(arguments.config, chosen)
+        return train.Run.begin(config, out=arguments.out, processes=processes)
     if arguments.config is not None:
         raise train.ConfigError("config", "was given with --resume, which has its own: leave it.")
-    this = train.Run.reopen(arguments.resume, chosen=chosen)
+    this = train.Run.reopen(arguments.resume, chosen=chosen, processes=processes)
     if arguments.out is not None and arguments.out.resolve() != this.folder.path.resolve():
         raise train.ConfigError(
             "out", f"was {arguments.out}, but --resume goes on in {this.folder.path}: leave it out."
@@ -127,10 +140,13 @@ def _report(outcome: train.Outcome) -> None:
         print(f"  {path!s:{width}}  {content}")
 
 
-def _again(folder: Path) -> str:
+def _again(folder: Path, processes: train.Processes) -> str:
     """The command line that goes on with a run, as this process was called."""
     called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    if processes.size > 1:
+        each = f"--nproc-per-node={processes.local_size}"
+        command = ["torchrun", each, "-m", "fastwgan"]
+    elif called.name == "__main__.py":
         command = [sys.executable, "-m", "fastwgan"]
     else:
         found = shutil.which(called.name)

@@ -9,7 +9,9 @@ from fastwgan.train.data import Data, DataSpec, load
 from fastwgan.train.extras import MissingExtraError
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.health import TrainingDivergedError
+from fastwgan.train.joining import join
 from fastwgan.train.loop import Trainer
+from fastwgan.train.processes import Processes, ProcessesError, ProcessLostError
 from fastwgan.train.restored import Restored, restore
 from fastwgan.train.run import Outcome, Run, fit, standard_callbacks
 
@@ -21,6 +23,9 @@ __all__ = [
     "DataSpec",
     "MissingExtraError",
     "Outcome",
+    "ProcessLostError",
+    "Processes",
+    "ProcessesError",
     "Restored",
     "Run",
     "RunFolder",
@@ -28,6 +33,7 @@ __all__ = [
     "Trainer",
     "TrainingDivergedError",
     "fit",
+    "join",
     "load",
     "restore",
     "standard_callbacks",
