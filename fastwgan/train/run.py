@@ -189,10 +189,7 @@ class Run:
             try:
                 self._step_on(metrics, clock, watch, stop)
             except health.TrainingDivergedError as error:
-                raise health.TrainingDivergedError(
-                    f"{error}; the last good checkpoint, of step {self._saved_step}, "
-                    f"is {self.folder.checkpoint}"
-                ) from None
+                raise health.traced(error, self.trainer, self.folder.checkpoint, stop) from None
             seconds = clock.seconds()
             plots.draw(self.trainer, self.data, self.folder)
             for callback in self._callbacks:
