@@ -15,6 +15,7 @@ import os
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,20 +24,30 @@ import torch
 
 from fastwgan.train.writing import writing
 
-_FORMAT = "fastwgan training run, version "
+_FORMAT = "fastwgan training run, version {}"
 _VERSION = 2
 _PREVIOUS = "-previous"
 _SEAL = re.compile(rb"fastwgan checkpoint of step (\d+), SHA-256 ([0-9a-f]{64})\Z")
 _LONGEST_SEAL = 256
 _READ_AT_ONCE = 1 << 20
 
-_PARTS = {"config": dict, "step": int, "seconds": float, "trainer": dict}
+_PARTS = {
+    "config": dict,
+    "data": dict,
+    "label_counts": list,
+    "step": int,
+    "seconds": float,
+    "trainer": dict,
+}
 
 # What a forged pickle makes torch's reader raise; damage is found before.
 _UNREADABLE = (
     *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
     *(AssertionError, ArithmeticError, MemoryError, struct.error),
 )
+
+# What zipfile raises for torn archives: it seeks to negative places and asks for passwords too.
+_NO_ARCHIVE = (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, OSError, struct.error)
 
 
 class CheckpointError(RuntimeError):
@@ -61,7 +72,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         OutputError: it can't be written; what was there before is still there.
     """
     archive = io.BytesIO()
-    torch.save(state | {"format": f"{_FORMAT}{_VERSION}"}, archive)
+    torch.save(state | {"format": _FORMAT.format(_VERSION)}, archive)
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
@@ -103,6 +114,15 @@ def step_of(path: Path) -> int | None:
             return _sealed_step(file)
     except OSError:
         return None
+
+
+def last_good(path: Path) -> str:
+    """What to say of the checkpoint to go on from, `path` or the one before it, after an error."""
+    for good in (path, previous_of(path)):
+        step = step_of(good)
+        if step is not None:
+            return f"the last good checkpoint, of step {step}, is {good}"
+    return "there is no checkpoint to go on from"
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[bool, Any]:
@@ -147,7 +167,7 @@ def _is_archive(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+    except _NO_ARCHIVE:
         return False
     is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
     return is_stored and sum(entry.file_size for entry in entries) <= file.seek(0, os.SEEK_END)
@@ -158,28 +178,31 @@ def _has_right_sums(file: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+    except _NO_ARCHIVE:
         return False
 
 
 def _check_format(path: Path, state: object) -> None:
     written = state.get("format") if isinstance(state, dict) else None
-    if not isinstance(written, str) or not written.startswith(_FORMAT):
+    match = re.fullmatch(_FORMAT.format(r"(\d+)"), written) if isinstance(written, str) else None
+    if match is None:
         raise CheckpointError(f"checkpoint {path} isn't one of `fastwgan train`.")
-    version = written.removeprefix(_FORMAT)
-    if version != str(_VERSION):
+    if match[1] != str(_VERSION):
         raise CheckpointError(
-            f"checkpoint {path} is of format {version}, and this fastwgan reads format {_VERSION}: "
+            f"checkpoint {path} is of format {match[1]}, and this fastwgan reads {_VERSION}: "
             "go on with the fastwgan that wrote it, or train anew."
         )
 
 
 def _unpickled(path: Path, file: BinaryIO) -> object:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of forgeries, which are refused anyway
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"checkpoint {path} was refused: it holds objects other than tensors and plain data."
+            f"checkpoint {path} was refused: it holds objects other than tensors and plain data"
+            f"{_other_good(path)}."
         ) from None
     except _UNREADABLE:
         raise _damaged(path) from None
@@ -188,10 +211,10 @@ def _unpickled(path: Path, file: BinaryIO) -> object:
 def _checked(path: Path, state: Any) -> dict[str, Any]:
     for name, kind in _PARTS.items():
         if type(state.get(name)) is not kind:
+            found = f"is a {type(state[name]).__name__}" if name in state else "is missing"
             raise CheckpointError(
-                f"checkpoint {path} isn't one of a run: its {name} is "
-                f"{type(state[name]).__name__ if name in state else 'missing'}, "
-                f"where {kind.__name__} must be."
+                f"checkpoint {path} isn't one of a run: its {name} {found}; "
+                f"it must be a {kind.__name__}."
             )
     checked: dict[str, Any] = state
     return checked

@@ -88,7 +88,7 @@ def traced(
         state = checkpoint.load(path)
     except CheckpointError as unread:
         return TrainingDivergedError(f"{error}; {unread}", error.step)
-    kept = f"the last good checkpoint, of step {state['step']}, is {path}"
+    kept = checkpoint.last_good(path)
     if distributed.is_available() and distributed.is_initialized():
         return TrainingDivergedError(f"{error}; {kept}", error.step)
     try:

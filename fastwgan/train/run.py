@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fastwgan.train import checkpoint, extras, health, plots
+from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
@@ -20,6 +20,7 @@ from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
 from fastwgan.train.loop import Trainer
 from fastwgan.train.metrics import MetricsFile, Record
+from fastwgan.train.writing import OutputError
 
 Watch = Callable[[Record], None]
 Stop = Callable[[], bool]
@@ -75,7 +76,7 @@ def fit(
         ConfigError: a setting cannot be, or the folder holds a run.
         MissingExtraError: a package of the extra `train` isn't installed.
         TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
-        OSError: a file can't be written; the last good checkpoint is kept.
+        OutputError: a file can't be written; the last good checkpoint is kept.
     """
     chosen = standard_callbacks(config) if callbacks is None else callbacks
     return Run.begin(config, data, out=out).go(watch, stop, callbacks=chosen)
@@ -149,9 +150,10 @@ class Run:
         config = _agreed(path, state, chosen or {})
         data = _load(config) if data is None else data
         trainer = Trainer(config, data)
-        if state["data"]["fingerprint"] != trainer.spec.fingerprint:
+        if state["data"].get("fingerprint") != trainer.spec.fingerprint:
             raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
         try:
+            stored_state.check(trainer, state["trainer"], state["step"])
             trainer.load_state_dict(state["trainer"])
         except (RuntimeError, KeyError, ValueError) as error:
             reason = str(error).partition("\n")[0]
@@ -179,8 +181,15 @@ class Run:
 
         Raises:
             TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
-            OSError: a file can't be written; the last good checkpoint is kept.
+            OutputError: a file can't be written; the last good checkpoint is kept.
         """
+        try:
+            return self._go(watch, stop, callbacks)
+        except OSError as error:
+            kept = checkpoint.last_good(self.folder.checkpoint)
+            raise OutputError(f"{writing.named(error)}; {kept}") from error
+
+    def _go(self, watch: Watch, stop: Stop, callbacks: Sequence[Callback]) -> Outcome:
         self._callbacks = tuple(callbacks)
         for callback in self._callbacks:
             callback.begin(self)
@@ -191,9 +200,10 @@ class Run:
             except health.TrainingDivergedError as error:
                 raise health.traced(error, self.trainer, self.folder.checkpoint, stop) from None
             seconds = clock.seconds()
-            plots.draw(self.trainer, self.data, self.folder)
-            for callback in self._callbacks:
-                callback.end(self)
+            with writing.writing(self.folder.path):
+                plots.draw(self.trainer, self.data, self.folder)
+                for callback in self._callbacks:
+                    callback.end(self)
         return Outcome(self.folder, self.config, self.step, seconds)
 
     def _step_on(self, metrics: MetricsFile, clock: _Clock, watch: Watch, stop: Stop) -> None:
@@ -221,7 +231,7 @@ class Run:
         metrics = MetricsFile(self.folder.metrics, self.step)
         self._save(metrics, self._seconds)
         text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
-        self.folder.config.write_text(text, encoding="utf-8")
+        writing.write_whole(self.folder.config, text.encode())
         return metrics
 
     def _log(self, metrics: MetricsFile, clock: _Clock, watch: Watch) -> None:

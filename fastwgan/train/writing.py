@@ -1,8 +1,9 @@
-"""Errors of writing, in one sentence that names the file and the reason."""
+"""Writing files whole, with errors in one sentence that names the file and the reason."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,32 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OutputError:
-        raise
     except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror or error}") from error
+        raise named(error, path) from error
+
+
+def named(error: OSError, path: Path | None = None) -> OutputError:
+    """An error of the operating system as one of writing `path`, or the file that it names."""
+    if isinstance(error, OutputError):
+        return error
+    file = error.filename if path is None else path
+    reason = error.strerror or str(error)
+    return OutputError(reason if file is None else f"{file} can't be written: {reason}")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that whoever reads it, now or after a crash, finds old or new whole.
+
+    Raises:
+        OutputError: it can't be written; what was there before is still there.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with writing(path):
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
