@@ -193,7 +193,10 @@ class Run:
         self._callbacks = tuple(callbacks)
         for callback in self._callbacks:
             callback.begin(self)
-        with _threads(self.config.threads), contextlib.closing(self._open()) as metrics:
+        metrics = MetricsFile(self.folder.metrics, self.step)
+        with _threads(self.config.threads), contextlib.closing(metrics):
+            self._save(metrics, self._seconds)
+            self._write_config()
             clock = _Clock(self._seconds, self.step)
             try:
                 self._step_on(metrics, clock, watch, stop)
@@ -226,13 +229,9 @@ class Run:
         measured = config.measure_every > 0 and step % config.measure_every == 0
         return step % config.log_every == 0 or measured or step == config.steps
 
-    def _open(self) -> MetricsFile:
-        """The metrics up to the checkpoint; a new run's first checkpoint; config.toml."""
-        metrics = MetricsFile(self.folder.metrics, self.step)
-        self._save(metrics, self._seconds)
+    def _write_config(self) -> None:
         text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
         writing.write_whole(self.folder.config, text.encode())
-        return metrics
 
     def _log(self, metrics: MetricsFile, clock: _Clock, watch: Watch) -> None:
         trainer = self.trainer
