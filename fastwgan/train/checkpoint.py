@@ -1,36 +1,90 @@
-"""Checkpoints: written whole or not at all, checked and read without running any of their bytes."""
+"""Checkpoints: written whole or not at all, checked and read without running any of their bytes.
+
+A checkpoint is the zip archive that `torch.save` writes, with a comment that ends in the SHA-256 of
+every byte before the digest. `torch.load(path, weights_only=True)` reads it as any other.
+
+Beside it stands the one before it, as checkpoint-previous.pt: one of the two is whole at any moment
+at which the process, or the machine, may end.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
+import re
+import struct
+import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-_FORMAT = "fastwgan training run, version 1"
+from fastwgan.train.writing import writing
+
+_FORMAT = "fastwgan training run, version {}"
+_VERSION = 2
+_PREVIOUS = "-previous"
+_SEAL = re.compile(rb"fastwgan checkpoint of step (\d+), SHA-256 ([0-9a-f]{64})\Z")
+_LONGEST_SEAL = 256
+_READ_AT_ONCE = 1 << 20
+
+_PARTS = {
+    "config": dict,
+    "data": dict,
+    "label_counts": list,
+    "step": int,
+    "seconds": float,
+    "trainer": dict,
+}
+
+# What a forged pickle makes torch's reader raise; damage is found before.
+_UNREADABLE = (
+    *(RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error),
+)
+
+# What zipfile raises for torn archives: it seeks to negative places and asks for passwords too.
+_NO_ARCHIVE = (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, OSError, struct.error)
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that isn't there, isn't ours or isn't whole."""
 
 
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` is kept."""
+    return path.with_name(path.stem + _PREVIOUS + path.suffix)
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
     """Writes `state` to `path`; whoever reads meanwhile, or after a crash, finds old or new whole.
 
+    A whole checkpoint of an earlier step at `path` is kept as `previous_of(path)`.
+
     Args:
         path: Replaced when it is there; its folder must be.
-        state: Tensors, numbers, strings, lists and dicts of them.
+        state: Tensors, numbers, strings, lists and dicts of them; its `step` is a whole number.
+
+    Raises:
+        OutputError: it can't be written; what was there before is still there.
     """
+    archive = io.BytesIO()
+    torch.save(state | {"format": _FORMAT.format(_VERSION)}, archive)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        torch.save(state | {"format": _FORMAT}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    _sync_folder(path.parent)
+    with writing(path):
+        try:
+            with partial.open("wb") as file:
+                _write_sealed(file, archive.getbuffer(), state["step"])
+                file.flush()
+                os.fsync(file.fileno())
+            _keep_previous(path, state["step"])
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -38,32 +92,167 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: the file is missing, damaged, not one of ours, or holds anything but data.
+            Where the one kept beside a missing or damaged one is good, the sentence names it.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}.")
-    _check_whole(path)
+        raise CheckpointError(f"there is no checkpoint {path}{_other_good(path)}.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            is_sealed, state = _read(path, file)
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} can't be read: {error.strerror}.") from None
+    _check_format(path, state)
+    if not is_sealed:
+        raise _damaged(path)
+    return _checked(path, state)
+
+
+def step_of(path: Path) -> int | None:
+    """The step of a checkpoint whose every byte is as it was written; None for any other file."""
+    try:
+        with path.open("rb") as file:
+            return _sealed_step(file)
+    except OSError:
+        return None
+
+
+def last_good(path: Path) -> str:
+    """What to say of the checkpoint to go on from, `path` or the one before it, after an error."""
+    for good in (path, previous_of(path)):
+        step = step_of(good)
+        if step is not None:
+            return f"the last good checkpoint, of step {step}, is {good}"
+    return "there is no checkpoint to go on from"
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[bool, Any]:
+    """Whether an open file is as it was written, and what it holds."""
+    is_sealed = _sealed_step(file) is not None
+    if not _is_archive(file) or not (is_sealed or _has_right_sums(file)):
+        raise _damaged(path)
+    file.seek(0)
+    return is_sealed, _unpickled(path, file)
+
+
+def _write_sealed(file: BinaryIO, archive: memoryview, step: int) -> None:
+    comment = f"fastwgan checkpoint of step {step}, SHA-256 ".encode()
+    # An archive without a comment ends in its comment's length, two bytes of zero.
+    begin, end = archive[:-2], struct.pack("<H", len(comment) + 64) + comment
+    digest = hashlib.sha256(begin)
+    digest.update(end)
+    file.write(begin)
+    file.write(end + digest.hexdigest().encode())
+
+
+def _sealed_step(file: BinaryIO) -> int | None:
+    """The step of the seal at a file's end, if the rest of the file is as the seal says."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _LONGEST_SEAL))
+    seal = _SEAL.search(file.read())
+    if seal is None:
+        return None
+    digest, left = hashlib.sha256(), size - 64
+    file.seek(0)
+    while left:
+        block = file.read(min(left, _READ_AT_ONCE))
+        if not block:
+            return None
+        digest.update(block)
+        left -= len(block)
+    return int(seal[1]) if digest.hexdigest().encode() == seal[2] else None
+
+
+def _is_archive(file: BinaryIO) -> bool:
+    """Whether this is a zip archive that takes no more memory than it has bytes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except _NO_ARCHIVE:
+        return False
+    is_stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+    return is_stored and sum(entry.file_size for entry in entries) <= file.seek(0, os.SEEK_END)
+
+
+def _has_right_sums(file: BinaryIO) -> bool:
+    """Whether every entry of an archive has its CRC-32."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None
+    except _NO_ARCHIVE:
+        return False
+
+
+def _check_format(path: Path, state: object) -> None:
+    written = state.get("format") if isinstance(state, dict) else None
+    match = re.fullmatch(_FORMAT.format(r"(\d+)"), written) if isinstance(written, str) else None
+    if match is None:
+        raise CheckpointError(f"checkpoint {path} isn't one of `fastwgan train`.")
+    if match[1] != str(_VERSION):
+        raise CheckpointError(
+            f"checkpoint {path} is of format {match[1]}, and this fastwgan reads {_VERSION}: "
+            "go on with the fastwgan that wrote it, or train anew."
+        )
+
+
+def _unpickled(path: Path, file: BinaryIO) -> object:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of forgeries, which are refused anyway
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"checkpoint {path} was refused: it holds objects other than tensors and plain data."
+            f"checkpoint {path} was refused: it holds objects other than tensors and plain data"
+            f"{_other_good(path)}."
         ) from None
-    except (RuntimeError, EOFError, KeyError, ValueError):
-        raise CheckpointError(f"checkpoint {path} can't be read: it is damaged.") from None
-    if not isinstance(state, dict) or state.get("format") != _FORMAT:
-        raise CheckpointError(f"checkpoint {path} isn't one of `fastwgan train`.")
-    return state
+    except _UNREADABLE:
+        raise _damaged(path) from None
 
 
-def _check_whole(path: Path) -> None:
-    """Compares every entry of the zip archive that torch writes with its CRC-32."""
+def _checked(path: Path, state: Any) -> dict[str, Any]:
+    for name, kind in _PARTS.items():
+        if type(state.get(name)) is not kind:
+            found = f"is a {type(state[name]).__name__}" if name in state else "is missing"
+            raise CheckpointError(
+                f"checkpoint {path} isn't one of a run: its {name} {found}; "
+                f"it must be a {kind.__name__}."
+            )
+    checked: dict[str, Any] = state
+    return checked
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {path} is damaged, or no checkpoint at all{_other_good(path)}."
+    )
+
+
+def _other_good(path: Path) -> str:
+    """Names the checkpoint beside `path` that a run can go on from, if there is one."""
+    if path.stem.endswith(_PREVIOUS):
+        other = path.with_name(path.stem.removesuffix(_PREVIOUS) + path.suffix)
+    else:
+        other = previous_of(path)
+    step = step_of(other)
+    if step is None:
+        return ""
+    return f"; the last good one is of step {step}: go on with --resume {other}"
+
+
+def _keep_previous(path: Path, step: int) -> None:
+    """Gives a whole checkpoint of an earlier step a second name, before it loses its first."""
+    kept = step_of(path)
+    if kept is None or kept >= step:
+        return
+    previous = previous_of(path)
+    link = previous.with_name(previous.name + ".partial")
+    link.unlink(missing_ok=True)
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
-        damaged = path.name
-    if damaged is not None:
-        raise CheckpointError(f"checkpoint {path} is damaged, or no checkpoint at all.")
+        os.link(path, link)
+    except OSError:  # a file system without links: for a moment, only the previous one is there
+        os.replace(path, previous)
+        return
+    os.replace(link, previous)
+    link.unlink(missing_ok=True)  # still there where both names were of one file
 
 
 def _sync_folder(folder: Path) -> None:

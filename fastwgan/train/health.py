@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
+from fastwgan.train import checkpoint, replay
+from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.loop import Trainer
 
 
 class TrainingDivergedError(RuntimeError):
-    """A loss, a weight or an optimizer's moment is NaN or infinite."""
+    """A loss, a weight or an optimizer's moment is NaN or infinite.
+
+    Attributes:
+        step: At which it was seen, counted from 1 as in metrics.jsonl.
+        finding: The tensor that went first; None where that isn't known.
+    """
+
+    def __init__(self, sentence: str, step: int, finding: replay.Finding | None = None) -> None:
+        super().__init__(sentence)
+        self.step = step
+        self.finding = finding
 
 
 def check_measured(trainer: Trainer, means: Mapping[str, float]) -> None:
@@ -30,10 +43,11 @@ def check_measured(trainer: Trainer, means: Mapping[str, float]) -> None:
     if found is not None:
         row, name = found
         step = trainer.step - len(trainer.meter) + 1 + row
-        raise TrainingDivergedError(_sentence(trainer, f"{name} became NaN or infinite", step))
+        raise _diverged(trainer, f"{name} became NaN or infinite at step {step}", step)
     for name, value in means.items():
         if not math.isfinite(value):
-            raise TrainingDivergedError(_sentence(trainer, f"{name} is {value}", trainer.step))
+            what = f"{name} is {value} at step {trainer.step}"
+            raise _diverged(trainer, what, trainer.step)
 
 
 def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
@@ -49,16 +63,55 @@ def check_state(trainer: Trainer, state: Mapping[str, Any]) -> None:
     check_measured(trainer, {})
     for name, tensor in _tensors(state, ""):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingDivergedError(
-                _sentence(trainer, f"{name} holds NaN or Inf", trainer.step)
-            )
+            what = f"{name} holds NaN or Inf at step {trainer.step}"
+            raise _diverged(trainer, what, trainer.step)
 
 
-def _sentence(trainer: Trainer, what: str, step: int) -> str:
+def traced(
+    error: TrainingDivergedError,
+    trainer: Trainer,
+    path: Path,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainingDivergedError:
+    """The error with the tensor that went first, and the checkpoint to go on from, in its sentence.
+
+    Does the steps since the checkpoint again, for a minute at most; the trainer is left at the
+    tensor found.
+
+    Args:
+        error: What stopped the run.
+        trainer: The run's.
+        path: Its last good checkpoint.
+        stop: Ends the search when it says True.
+    """
+    try:
+        state = checkpoint.load(path)
+    except CheckpointError as unread:
+        return TrainingDivergedError(f"{error}; {unread}", error.step)
+    kept = checkpoint.last_good(path)
+    if distributed.is_available() and distributed.is_initialized():
+        return TrainingDivergedError(f"{error}; {kept}", error.step)
+    try:
+        found = replay.first_not_finite(trainer, state["trainer"], error.step, stop)
+    except replay.ReplayEndedError:
+        why = "which tensor went first isn't known, since the search for it was ended"
+        return TrainingDivergedError(f"{error}; {kept}; {why}", error.step)
+    if found is None:
+        why = "steps done again from it stayed finite, so which tensor went first isn't known"
+        return TrainingDivergedError(f"{error}; {kept}; {why}", error.step)
+    what = f"{found.tensor} became {found.kind} first, {found.when} at step {found.step}"
+    return TrainingDivergedError(f"{_sentence(trainer, what)}; {kept}", found.step, found)
+
+
+def _diverged(trainer: Trainer, what: str, step: int) -> TrainingDivergedError:
+    return TrainingDivergedError(_sentence(trainer, what), step)
+
+
+def _sentence(trainer: Trainer, what: str) -> str:
     config = trainer.config
     return (
-        f"training stopped, since {what} at step {step}: try a smaller critic_lr (it was "
-        f"{config.critic_lr:g}) or generator_lr (it was {config.generator_lr:g})"
+        f"training stopped, since {what}: try a smaller critic_lr (it was {config.critic_lr:g}) "
+        f"or generator_lr (it was {config.generator_lr:g})"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastwgan.train.writing import writing
+
 Record = dict[str, float]
 
 TIMINGS = frozenset(("seconds", "steps_per_second"))  # all else is equal in equal runs
@@ -69,22 +71,31 @@ class MetricsFile:
         path: The file; made when it isn't there.
         step: The step that the run goes on from: lines of later steps, and a line that a crash
             left torn, are cut off.
+
+    Raises:
+        OutputError: by any method; the file can't be written.
     """
 
     def __init__(self, path: Path, step: int = 0) -> None:
-        kept = _whole_lines(path, step) if path.exists() else b""
-        self._file = path.open("r+b" if path.exists() else "w+b")
-        self._file.truncate(len(kept))
-        self._file.seek(len(kept))
+        self._path = path
+        with writing(path):
+            kept = _whole_lines(path, step) if path.exists() else b""
+            # Unbuffered, so that what a full disk refused isn't tried again when it is closed.
+            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            self._file.truncate(len(kept))
+            self._file.seek(len(kept))
 
     def write(self, record: Record) -> None:
         """Appends one line and hands it to the operating system."""
-        self._file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        with writing(self._path):
+            while line:
+                line = line[self._file.write(line) :]
 
     def sync(self) -> None:
         """Waits until every line is on the disk: before a checkpoint says that they are."""
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Closes the file."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from fastwgan.train import checkpoint, extras, health, plots
+from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
@@ -22,6 +22,7 @@ from fastwgan.train.joining import join
 from fastwgan.train.loop import Trainer
 from fastwgan.train.metrics import MetricsFile, NoMetricsFile, Record
 from fastwgan.train.processes import ALONE, Processes, ProcessLostError
+from fastwgan.train.writing import OutputError
 
 Watch = Callable[[Record], None]
 Stop = Callable[[], bool]
@@ -80,7 +81,7 @@ def fit(
         ConfigError: a setting cannot be, or the folder holds a run.
         MissingExtraError: a package of the extra `train` isn't installed.
         TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
-        OSError: a file can't be written; the last good checkpoint is kept.
+        OutputError: a file can't be written; the last good checkpoint is kept.
         ProcessesError: the processes can't train together, or one is lost.
     """
     chosen = standard_callbacks(config) if callbacks is None else callbacks
@@ -172,9 +173,10 @@ class Run:
         config = _agreed(path, state, chosen or {})
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
-        if state["data"]["fingerprint"] != trainer.spec.fingerprint:
+        if state["data"].get("fingerprint") != trainer.spec.fingerprint:
             raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
         try:
+            stored_state.check(trainer, state["trainer"], state["step"])
             trainer.load_state_dict(state["trainer"])
         except (RuntimeError, KeyError, ValueError) as error:
             reason = str(error).partition("\n")[0]
@@ -202,26 +204,38 @@ class Run:
 
         Raises:
             TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
-            OSError: a file can't be written; the last good checkpoint is kept.
+            OutputError: a file can't be written; the last good checkpoint is kept.
             ProcessLostError: another process is lost; the last good checkpoint is kept.
         """
+        try:
+            return self._go(watch, stop, callbacks)
+        except OSError as error:
+            kept = checkpoint.last_good(self.folder.checkpoint)
+            raise OutputError(f"{writing.named(error)}; {kept}") from error
+
+    def _go(self, watch: Watch, stop: Stop, callbacks: Sequence[Callback]) -> Outcome:
         self._callbacks = tuple(callbacks) if self.processes.is_writer else ()
         for callback in self._callbacks:
             callback.begin(self)
-        with _threads(self.config.threads), contextlib.closing(self._open()) as metrics:
+        writes = self.processes.is_writer
+        metrics = MetricsFile(self.folder.metrics, self.step) if writes else NoMetricsFile()
+        with _threads(self.config.threads), contextlib.closing(metrics):
+            self._save(metrics, self._seconds)
+            self._write_config()
             clock = _Clock(self._seconds, self.step)
             try:
                 self._step_on(metrics, clock, watch, stop)
-            except (health.TrainingDivergedError, ProcessLostError) as error:
-                raise type(error)(
-                    f"{error}; the last good checkpoint, of step {self._saved_step}, "
-                    f"is {self.folder.checkpoint}"
-                ) from None
+            except ProcessLostError as error:
+                kept = checkpoint.last_good(self.folder.checkpoint)
+                raise ProcessLostError(f"{error}; {kept}") from None
+            except health.TrainingDivergedError as error:
+                raise health.traced(error, self.trainer, self.folder.checkpoint, stop) from None
             seconds = clock.seconds()
-            if self.processes.is_writer:
-                plots.draw(self.trainer, self.data, self.folder)
-            for callback in self._callbacks:
-                callback.end(self)
+            with writing.writing(self.folder.path):
+                if self.processes.is_writer:
+                    plots.draw(self.trainer, self.data, self.folder)
+                for callback in self._callbacks:
+                    callback.end(self)
         return Outcome(self.folder, self.config, self.step, seconds)
 
     def _step_on(self, metrics: _Metrics, clock: _Clock, watch: Watch, stop: Stop) -> None:
@@ -244,16 +258,11 @@ class Run:
         measured = config.measure_every > 0 and step % config.measure_every == 0
         return step % config.log_every == 0 or measured or step == config.steps
 
-    def _open(self) -> _Metrics:
-        """The metrics up to the checkpoint; a new run's first checkpoint; config.toml."""
-        writes = self.processes.is_writer
-        metrics = MetricsFile(self.folder.metrics, self.step) if writes else NoMetricsFile()
-        self._save(metrics, self._seconds)
-        if not writes:
-            return metrics
+    def _write_config(self) -> None:
+        if not self.processes.is_writer:
+            return
         text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
-        self.folder.config.write_text(text, encoding="utf-8")
-        return metrics
+        writing.write_whole(self.folder.config, text.encode())
 
     def _log(self, metrics: _Metrics, clock: _Clock, watch: Watch) -> None:
         trainer = self.trainer

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """What to say behind an unknown name: `; did you mean 'critic_lr'?`'s text, or nothing.
+    """What to say behind an unknown name: " (did you mean critic_lr?)".
 
     Args:
         name: What was given.
@@ -16,5 +16,10 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     Returns:
         "" where none is near.
     """
-    found = difflib.get_close_matches(name, sorted(candidates), n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
+    plain = {_plain(candidate): candidate for candidate in sorted(candidates)}
+    found = difflib.get_close_matches(_plain(name), plain, n=1)
+    return f" (did you mean {plain[found[0]]}?)" if found else ""
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")

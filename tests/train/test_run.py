@@ -36,6 +36,7 @@ else:
     import tomli as tomllib
 
 FILES = {"samples.png", "curves.png", "metrics.jsonl", "checkpoint.pt", "config.toml"}
+KEPT = "checkpoint-previous.pt"
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_run_leaves_its_five_files(tmp_path: Path) -> None:
     outcome = fit(config, out=tmp_path / "run")
     assert outcome.finished
     assert outcome.step == config.steps
-    assert set(os.listdir(tmp_path / "run")) == FILES
+    assert set(os.listdir(tmp_path / "run")) == FILES | {KEPT}
     assert {path.name for path in outcome.folder.files()} == FILES
 
 
