@@ -67,8 +67,15 @@ def _draw_layers(axes: Any, audit: Audit) -> None:
     axes.set_title(_layers_title(audit, len(layers)), fontsize=10, loc="left")
     _tidy(axes, legend=False)
     if layers:
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
-        axes.legend(**place, ncols=3, frameon=False, fontsize=8, columnspacing=1.2)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1, 1),
+            borderaxespad=0.1,
+            ncols=3,
+            frameon=False,
+            fontsize=8,
+            columnspacing=1.2,
+        )
 
 
 def _layers_title(audit: Audit, shown: int) -> str:

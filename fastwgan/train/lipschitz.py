@@ -14,13 +14,13 @@ from fastwgan.train.config import TrainConfig
 from fastwgan.train.data import Data, load
 from fastwgan.train.extras import require
 from fastwgan.train.folder import RunFolder, of_checkpoint
-from fastwgan.train.lipschitz_calls import watch
 from fastwgan.train.lipschitz_gradients import Points, gradients_of
 from fastwgan.train.lipschitz_layers import Layer, layers_of
 from fastwgan.train.lipschitz_modules import modules_of, undisturbed
 from fastwgan.train.lipschitz_points import check, like, points, rows_to_watch, unpacked
 from fastwgan.train.lipschitz_report import Audit
 from fastwgan.train.lipschitz_verdict import Findings, verdict
+from fastwgan.train.lipschitz_watch import watch
 from fastwgan.train.lipschitz_weights import Weights, units_of, weights_of
 from fastwgan.train.methods import name_of
 from fastwgan.train.restored import Restored, restore

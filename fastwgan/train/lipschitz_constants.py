@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fastwgan.train.lipschitz_calls import Call, Watched
 from fastwgan.train.lipschitz_rules import (
+    ATTENDS,
+    ATTENTION,
     ONE_ROW,
     Constant,
     Unknown,
@@ -133,6 +135,8 @@ def combined(call: Call, reaches: Sequence[float], watched: Watched) -> float | 
         reaches: The constant of each of its activations, in the order of `call.inputs`.
         watched: What the critic does.
     """
+    if call.name in ATTENTION:
+        return ATTENDS
     result = watched.shapes[call.outputs[0]].numel() if call.outputs else 0
     if call.name in _JOINING:
         return math.hypot(*reaches)
@@ -142,6 +146,8 @@ def combined(call: Call, reaches: Sequence[float], watched: Watched) -> float | 
         reach * math.sqrt(result / max(watched.shapes[slot].numel(), 1))
         for reach, slot in zip(reaches, call.inputs, strict=True)
     ]
+    if call.name in _SHAPED_AS:
+        return spread[0]
     if call.name in _MAXIMA:
         return math.hypot(*spread)
     alpha: float = abs(call.kwargs.get("alpha", 1))
@@ -150,7 +156,8 @@ def combined(call: Call, reaches: Sequence[float], watched: Watched) -> float | 
 
 _JOINING = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack"})
 _MAXIMA = frozenset({"max", "min", "maximum", "minimum"})
-_ELEMENTWISE = _MAXIMA | {"add", "sub", "subtract"}
+_SHAPED_AS = frozenset({"view_as", "reshape_as", "expand_as", "type_as"})
+_ELEMENTWISE = _MAXIMA | _SHAPED_AS | {"add", "sub", "subtract"}
 _WEIGHTED = ("linear", "conv", "embedding", "bilinear")
 
 

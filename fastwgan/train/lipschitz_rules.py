@@ -81,7 +81,8 @@ _CONVOLVED = _names("linear conv1d conv2d conv3d") | _names(
 _SCALING = _names("mul multiply div divide true_divide")
 _OFFSETS = _names("add sub subtract rsub __rsub__")
 _BASIC = (int, slice, type(None), type(Ellipsis))
-_ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
+ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})
+ATTENDS = Unknown("attention isn't Lipschitz: its scores are products of activations")
 
 
 def is_affine(call: Call) -> bool:
@@ -115,8 +116,8 @@ def known(call: Call, watched: Watched) -> Constant | Unknown | None:
     special = _SPECIAL.get(call.name.rstrip("_"))
     if special is not None:
         return special(call, watched)
-    if call.name in _ATTENTION:
-        return Unknown("attention isn't Lipschitz: its scores are products of activations")
+    if call.name in ATTENTION:
+        return ATTENDS
     slope = _SLOPES.get(call.name.rstrip("_"))
     if slope is not None:
         return Constant(slope)
