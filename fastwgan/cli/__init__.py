@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import fastwgan
-from fastwgan.cli import audit, demo, report, sample, train
+from fastwgan.cli import audit, report, sample, train
 from fastwgan.cli.arguments import CommandError, Parser
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
@@ -16,7 +16,6 @@ _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "sample": (sample, "draw samples from a checkpoint: images, an array or a table"),
     "audit": (audit, "say how far a checkpoint's critic is from 1-Lipschitz"),
     "report": (report, "write a run's report.html anew"),
-    "demo": (demo, "show why Wasserstein: divergences of disjoint distributions"),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastwgan import train
 from fastwgan.cli.arguments import CommandError, count, option, whole_number
-from fastwgan.train import lipschitz
+from fastwgan.train.lipschitz import run_audit
 
 EPILOG = """\
 Writes audit.png and audit.json beside the checkpoint, and prints the same as a table.
@@ -30,7 +30,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Audits; returns the exit status."""
     try:
-        audit = lipschitz.run_audit(
+        audit = run_audit(
             arguments.checkpoint,
             out=arguments.out,
             samples=arguments.samples,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fastwgan import train
 from fastwgan.cli.arguments import CommandError, count, whole_number
-from fastwgan.train import divergences, extras
+from fastwgan.train import extras
+from fastwgan.train.divergences import demo_divergences
 
 EPILOG = """\
 divergences: two distributions that don't touch, at distance theta: what the divergences of GANs
@@ -32,9 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Shows it; returns the exit status."""
     try:
         extras.check()
-        shown = divergences.demo_divergences(
-            arguments.out, seed=arguments.seed, steps=arguments.steps
-        )
+        shown = demo_divergences(arguments.out, seed=arguments.seed, steps=arguments.steps)
     except (train.ConfigError, train.MissingExtraError) as error:
         raise CommandError(str(error), 2) from None
     except OSError as error:

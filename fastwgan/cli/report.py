@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fastwgan import train
 from fastwgan.cli.arguments import CommandError
-from fastwgan.train import report
 from fastwgan.train.folder import of_checkpoint
+from fastwgan.train.report import ReportError, write_report
 
 EPILOG = """\
 The page is one file that needs nothing else: settings, curves, samples, the exact distance, and the
@@ -29,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.run_folder.is_dir():
         raise CommandError(f"RUN was {arguments.run_folder}; it must be the folder of a run.", 2)
     try:
-        path = report.write_report(of_checkpoint(arguments.run_folder))
-    except (train.ConfigError, train.CheckpointError, train.MissingExtraError) as error:
+        path = write_report(of_checkpoint(arguments.run_folder))
+    except (ReportError, train.MissingExtraError) as error:
         raise CommandError(str(error), 2) from None
     except OSError as error:
         raise CommandError(str(error), 1) from None
