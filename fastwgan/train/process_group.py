@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -93,11 +94,12 @@ class SeveralProcesses(Processes):
 
     def settle(self) -> None:
         """Waits for the sums of the last `average`."""
+        if self._averaging is None:
+            return
+        with self.listening():
+            self._averaging.wait()
         averaging, self._averaging = self._averaging, None
-        if averaging is not None:
-            with self.listening():
-                averaging.wait()
-            averaging.finish(self.size)
+        averaging.finish(self.size)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """One all-gather."""
@@ -159,7 +161,9 @@ class SeveralProcesses(Processes):
             self._lost(error)
 
     def _lost(self, error: RuntimeError) -> NoReturn:
-        # What the others wait for will never come: closed connections tell them so.
+        # What the others wait for will never come: closed connections tell them so. They are only
+        # closed once nothing holds what was under way, the frames of the error included.
+        traceback.clear_frames(error.__traceback__)
         self._averaging = None
         distributed.destroy_process_group()
         raise ProcessLostError(self._words.about_lost(error)) from error

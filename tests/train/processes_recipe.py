@@ -31,7 +31,7 @@ RUNS: dict[str, dict[str, Any]] = {
 RESUMED = "sn-gan digits"
 BATCHES = {"rows": (8, 6), "images": (8, 3, 4, 5), "no affine": (8, 6), "plain mean": (8, 6)}
 PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
-CONFIG = {"steps": 9, "batch_size": 8, "log_every": 2, "checkpoint_every": 4}
+CONFIG = {"steps": 6, "batch_size": 8, "log_every": 2, "checkpoint_every": 4}
 
 
 def double(name: str) -> Data:

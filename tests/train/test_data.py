@@ -59,6 +59,18 @@ def test_points_are_the_seeds(name: str) -> None:
     assert not torch.equal(data.values, load_seeded(name, seed=4).values)
 
 
+@pytest.mark.parametrize("name", ["8gaussians", "25gaussians", "swissroll"])
+def test_points_do_not_depend_on_the_default_type(name: str) -> None:
+    expected = load_seeded(name, seed=3).values
+    torch.set_default_dtype(torch.float64)
+    try:
+        values = load_seeded(name, seed=3).values
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(values, expected)
+    assert values.dtype == torch.float32
+
+
 @pytest.mark.parametrize("seed", [0, 2**31 - 1])
 def test_points_held_out_are_of_another_seed(seed: int) -> None:
     data = load_seeded("8gaussians", seed)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import HashStore
 
-from fastwgan.train import ConfigError, Processes, ProcessesError, Trainer, join, last_words
+from fastwgan.train import (
+    ConfigError,
+    Processes,
+    ProcessesError,
+    Trainer,
+    checkpoint,
+    join,
+    last_words,
+    plots,
+)
 from fastwgan.train.joining import Place, place
 from fastwgan.train.last_words import LastWords
 from fastwgan.train.process_group import SeveralProcesses
 from fastwgan.train.synced_batch_norm import SyncedBatchNorm, refuse_unsynced, synced
+from tests.documents import ROOT, python_blocks, run, text_of
 from tests.train.settings import assert_same_state, load, small
 
 SECOND = {
@@ -191,3 +203,18 @@ def test_gradients_travel_during_the_next_forward_pass_and_change_no_bit(method:
     step = ["generated", "sent", "generated", "arrived", "sent", "generated", "arrived"]
     assert late.events == 3 * [*step, "sent", "arrived"]
     assert_same_state(slow.state_dict(), plain.state_dict())
+
+
+def test_the_documents_example_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plots, "draw", lambda *arguments: None)
+    (block,) = python_blocks("docs/processes.md")
+    config = run(block, "docs/processes.md")["config"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert checkpoint.load(folder / "checkpoint.pt")["step"] == config.steps
+
+
+def test_the_documents_paths_lead_somewhere() -> None:
+    paths = re.findall(r"`((?:fastwgan|tests|docs)/[\w./]*)`", text_of("docs/processes.md"))
+    assert paths
+    assert all((ROOT / path).exists() for path in paths)

@@ -33,26 +33,28 @@ def _gaussians(
     centers: Tensor, deviation: float, scale: float, samples: int, generator: torch.Generator
 ) -> Tensor:
     choice = torch.randint(len(centers), (samples,), generator=generator)
-    noise = torch.randn(samples, 2, generator=generator)
+    noise = torch.randn(samples, 2, generator=generator, dtype=torch.float32)
     return (centers[choice] + deviation * noise) / scale
 
 
 def _eight_gaussians(samples: int, generator: torch.Generator) -> Tensor:
-    angles = torch.arange(8) * (math.pi / 4)
+    angles = torch.arange(8, dtype=torch.float32) * (math.pi / 4)
     centers = 2 * torch.stack((angles.cos(), angles.sin()), dim=1)
     return _gaussians(centers, 0.02, math.sqrt(2), samples, generator)
 
 
 def _twenty_five_gaussians(samples: int, generator: torch.Generator) -> Tensor:
-    ticks = 2 * torch.arange(-2.0, 3.0)
+    ticks = 2 * torch.arange(-2, 3, dtype=torch.float32)
     return _gaussians(torch.cartesian_prod(ticks, ticks), 0.05, 2.828, samples, generator)
 
 
 def _swiss_roll(samples: int, generator: torch.Generator) -> Tensor:
     """scikit-learn's make_swiss_roll(noise=0.25), seen from its side, divided by 7.5."""
-    turn = 1.5 * math.pi * (1 + 2 * torch.rand(samples, generator=generator))
+    uniform = torch.rand(samples, generator=generator, dtype=torch.float32)
+    turn = 1.5 * math.pi * (1 + 2 * uniform)
     roll = torch.stack((turn * turn.cos(), turn * turn.sin()), dim=1)
-    return (roll + 0.25 * torch.randn(samples, 2, generator=generator)) / 7.5
+    noise = torch.randn(samples, 2, generator=generator, dtype=torch.float32)
+    return (roll + 0.25 * noise) / 7.5
 
 
 _POINTS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
