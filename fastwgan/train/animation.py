@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.extras import require
-from fastwgan.train.figures import write
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.grids import frames
+from fastwgan.train.writing import write_whole
 
 if TYPE_CHECKING:
     from fastwgan.train.run import Run
@@ -49,7 +49,7 @@ def animate(folder: RunFolder, steps: int) -> Path | None:
         film = _film([_captioned(step, path, steps, width) for step, path in evenly(drawn, most)])
         if len(film) <= MOST_BYTES:
             break
-    write(folder.animation, film)
+    write_whole(folder.animation, film)
     return folder.animation
 
 

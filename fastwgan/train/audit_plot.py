@@ -142,8 +142,9 @@ def _draw_weights(axes: Any, audit: Audit) -> None:
             axes.axvline(side, color=_INK, linewidth=0.9, linestyle=":")
     if weights.not_finite:
         title += f"; {weights.not_finite:,} NaN or infinite"
-    axes.set_yscale("log", nonpositive="clip")
-    axes.set_ylim(bottom=0.7)
+    if any(weights.counts):
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(bottom=0.7)
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("value")
     axes.set_ylabel("weights (logarithmic)")

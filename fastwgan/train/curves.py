@@ -16,6 +16,27 @@ MANY = 40  # values, from which on a curve's extremes may lie outside of its pan
 _WIDE_RANGE = 10  # largest over smallest distance, from which on a log scale shows more
 
 
+class Measured(NamedTuple):
+    """A distance to held-out data, beside that of real data.
+
+    Attributes:
+        name: Of `MEASURES`.
+        step: When it was measured.
+        distance: Of the generated samples.
+        floor: Of real samples; None where it is missing.
+    """
+
+    name: str
+    step: int
+    distance: float
+    floor: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many floors the distance is; None where there is no floor."""
+        return self.distance / self.floor if self.floor else None
+
+
 class Panel(NamedTuple):
     """What is drawn over one axis.
 
@@ -30,24 +51,37 @@ class Panel(NamedTuple):
     names: tuple[str, ...]
 
 
+MEASURES = {
+    "w1": "exact Wasserstein-1 distance",
+    "w1_sinkhorn": "Sinkhorn estimate of the Wasserstein-1 distance",
+    "w1_sliced": "sliced Wasserstein-1 distance",
+}
+"""What a run measures, by its name in metrics.jsonl: exact unless its points are too many."""
+
 DISTANCE = Panel(
     "Wasserstein-1 distance to held-out data",
-    "distance between samples",
-    ("w1", "w1_floor", "kantorovich", "kantorovich_normalised"),
+    "mean distance between samples, matched at the least cost",
+    (
+        *(name for measure in MEASURES for name in (measure, f"{measure}_floor")),
+        "kantorovich",
+        "kantorovich_normalised",
+    ),
 )
 BOUND = "gradient_norm"  # the panel with the line that a 1-Lipschitz critic stays under
 
 LABELS = {
     "w1": "exact, generated to held-out",
-    "w1_floor": "floor: real to held-out",
+    "w1_sinkhorn": "Sinkhorn, generated to held-out",
+    "w1_sliced": "sliced, generated to held-out",
+    **{f"{name}_floor": "floor: real to held-out" for name in MEASURES},
     "kantorovich": "critic's estimate",
-    "kantorovich_normalised": "critic's estimate, normalised",
+    "kantorovich_normalised": "critic's estimate over its slope",
     "wasserstein": "estimate on the training batches",
     "gradient_norm": "mean gradient norm",
 }
 COLORS = {
-    "w1": FAKE,
-    "w1_floor": FLOOR,
+    **dict.fromkeys(MEASURES, FAKE),
+    **{f"{name}_floor": FLOOR for name in MEASURES},
     "kantorovich": REAL,
     "kantorovich_normalised": THIRD,
     "generator_loss": FAKE,
@@ -141,22 +175,32 @@ def distance_figure(records: Sequence[Record], title: str) -> Any | None:
     return drawn
 
 
+def last_measured(records: Sequence[Record]) -> Measured | None:
+    """The last distance of a run beside its floor; None where none was measured."""
+    for record in reversed(records):
+        for name in MEASURES:
+            if name in record:
+                floor = record.get(f"{name}_floor")
+                return Measured(name, int(record["step"]), record[name], floor)
+    return None
+
+
 def _last_distance(records: Sequence[Record]) -> str:
-    """The last distance beside its floor, in words; empty where one of them is missing."""
-    last = next((r for r in reversed(records) if "w1" in r and "w1_floor" in r), None)
-    if last is None:
+    last = last_measured(records)
+    if last is None or last.floor is None:
         return ""
-    text = f"at step {int(last['step']):,}: exact W₁ {last['w1']:.4g}, floor {last['w1_floor']:.4g}"
-    return f"{text}, ratio {last['w1'] / last['w1_floor']:.2f}" if last["w1_floor"] > 0 else text
+    text = f"at step {last.step:,}: {last.distance:.4g}, floor {last.floor:.4g}"
+    return text if last.ratio is None else f"{text}, ratio {last.ratio:.2f}"
 
 
 def _draw_distance(axes: Any, records: Sequence[Record], panel: Panel) -> None:
     """Each as measured; the exact one decides the scale, and estimates may leave the picture."""
     for name in panel.names:
         steps, values = series(records, name)
-        mark = "o" if len(values) <= MANY and name != "w1_floor" else ""
-        line = "--" if name == "w1_floor" else "-"
-        width = 2.0 if name == "w1" else 1.3
+        is_floor = name.endswith("_floor")
+        mark = "o" if len(values) <= MANY and not is_floor else ""
+        line = "--" if is_floor else "-"
+        width = 2.0 if name in MEASURES else 1.3
         axes.plot(
             *(steps, values, line),
             color=COLORS[name],
@@ -165,12 +209,14 @@ def _draw_distance(axes: Any, records: Sequence[Record], panel: Panel) -> None:
             markersize=3.5,
             label=label(name),
         )
-    exact = [value for name in ("w1", "w1_floor") for value in series(records, name)[1]]
+    exact = [
+        value for name in panel.names if name.startswith("w1") for value in series(records, name)[1]
+    ]
     if has_wide_range(exact):
         axes.set_yscale("log", nonpositive="mask")
     if exact:
         _hold_in(axes, records, panel, exact)
-    axes.set_ylabel(f"{panel.title}\n" if len(exact) == 0 else "W₁", fontsize=9)
+    axes.set_ylabel("W₁ to held-out data", fontsize=9)
     axes.legend(loc="best", frameon=False, fontsize=9)
 
 

@@ -1,11 +1,9 @@
-"""What all pictures of a run share: colours, a matplotlib figure, and how it becomes a file."""
+"""What all pictures of a run share: colours, a matplotlib figure, and its bytes."""
 
 from __future__ import annotations
 
 import io
-import os
 import warnings
-from pathlib import Path
 from typing import Any
 
 from fastwgan.train.extras import require
@@ -29,13 +27,6 @@ def png(drawn: Any) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         drawn.savefig(buffer, format="png")
     return buffer.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole: whoever reads meanwhile, or after a crash, finds the old one or this."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
 
 
 def plain(name: str, longest: int = _LONGEST) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastwgan.train.callbacks import Callback
-from fastwgan.train.figures import write
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.pictures import frame_png
+from fastwgan.train.writing import write_whole
 
 if TYPE_CHECKING:
     from fastwgan.train.run import Run
@@ -59,4 +59,4 @@ def frames(folder: RunFolder) -> list[tuple[int, Path]]:
 
 def _draw(run: Run) -> None:
     run.folder.grids.mkdir(exist_ok=True)
-    write(frame(run.folder, run.step), frame_png(run.trainer, run.data))
+    write_whole(frame(run.folder, run.step), frame_png(run.trainer, run.data))

@@ -114,7 +114,8 @@ def _slopes(critic: Callable[..., Tensor], points: Points) -> Slopes:
     at = run(critic, rooted(points.samples.clone()), nullcontext(), others)
     gradient = input_gradient(at, differentiable=False, flows=False).gradient.detach()
     norms = torch.linalg.vector_norm(gradient.double().flatten(1), dim=1).cpu()
-    return Slopes(at.scores.detach().flatten(1).sum(1), gradient, norms)
+    scores = at.scores.detach().reshape(len(norms), -1).sum(1)
+    return Slopes(scores, gradient, norms)
 
 
 def gradients_of(

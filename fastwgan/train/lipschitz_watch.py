@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
 from torch.overrides import TorchFunctionMode
 
 from fastwgan.engine.blocks import Rows, record
@@ -44,7 +40,7 @@ def watch(
     recorder = _Recorder(names, samples.shape[0])
     root = rooted(samples.clone())
     recorder.put(root)
-    with _followed(recorder):
+    with _followed(recorder, modules.values()):
         at = run(critic, root, recorder, others)
     if at.scores.shape[:1] != samples.shape[:1]:
         raise ValueError(
@@ -137,8 +133,8 @@ def _layer_of_torch(module: nn.Module | None) -> str:
 
 
 @contextmanager
-def _followed(recorder: _Recorder) -> Iterator[None]:
-    """Keeps the recorder told of the modules that are running, without touching any."""
+def _followed(recorder: _Recorder, modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Keeps the recorder told of the modules that are running."""
 
     def enter(module: nn.Module, inputs: Any) -> None:
         recorder.running.append(module)
@@ -146,12 +142,9 @@ def _followed(recorder: _Recorder) -> Iterator[None]:
     def leave(module: nn.Module, inputs: Any, output: Any) -> None:
         recorder.running.pop()
 
-    handles = (
-        register_module_forward_pre_hook(enter),
-        register_module_forward_hook(leave, always_call=True),
-    )
-    try:
+    with ExitStack() as stack:
+        for module in modules:
+            if not isinstance(module, torch.jit.ScriptModule):
+                stack.callback(module.register_forward_pre_hook(enter).remove)
+                stack.callback(module.register_forward_hook(leave, always_call=True).remove)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -55,10 +55,10 @@ def _draw_levels(axes: Any, trainer: Trainer, low: Tensor, high: Tensor) -> Any:
 
 
 def _scores(trainer: Trainer, points: Tensor) -> Tensor:
-    """Scores of points [n, 2], over all classes their mean."""
+    """Scores of points [n, 2], over all classes their mean; of points judged together, alike."""
     classes = len(trainer.spec.classes) if trainer.config.conditional else 0
     if not classes:
-        return trainer.score(points).cpu()
+        return trainer.score(points.repeat_interleave(trainer.config.pack, dim=0)).cpu()
     every = [
         trainer.score(points, torch.full((len(points),), label)).cpu() for label in range(classes)
     ]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastwgan.train.callbacks import Callback
-from fastwgan.train.figures import write
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.report import machine
 from fastwgan.train.report.page import page
 from fastwgan.train.report.reading import ReportError, read
+from fastwgan.train.writing import write_whole
 
 if TYPE_CHECKING:
     from fastwgan.train.run import Run
@@ -23,7 +23,7 @@ class Report(Callback):
 
     def begin(self, run: Run) -> None:
         """Keeps what the run is computed with."""
-        machine.record(run.folder, run.config)
+        machine.record(run.folder, run.config, run.processes.size)
 
     def end(self, run: Run) -> None:
         """Writes the page."""
@@ -43,5 +43,5 @@ def write_report(folder: RunFolder) -> Path:
         ReportError: there is no run in the folder, or a file of it is damaged.
     """
     content = page(read(folder)).encode()
-    write(folder.report, content)
+    write_whole(folder.report, content)
     return folder.report

@@ -7,14 +7,13 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import fastwgan
 from fastwgan.train.config import TrainConfig
-from fastwgan.train.figures import write
 from fastwgan.train.folder import RunFolder
+from fastwgan.train.writing import write_whole
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -24,7 +23,7 @@ def path(folder: RunFolder) -> Path:
     return folder.path / "machine.json"
 
 
-def record(folder: RunFolder, config: TrainConfig) -> None:
+def record(folder: RunFolder, config: TrainConfig, processes: int = 1) -> None:
     """Writes the versions and the machine of this process; a run's last part counts."""
     found = {
         "fastwgan": fastwgan.__version__,
@@ -33,15 +32,10 @@ def record(folder: RunFolder, config: TrainConfig) -> None:
         "system": platform.platform(),
         "processor": f"{_processor()}, {os.cpu_count() or 1} cores, {config.threads} used",
         "device": _device(torch.device(config.device)),
+        "processes": processes,
         "begun": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
-    write(path(folder), (json.dumps(found, indent=2) + "\n").encode())
-
-
-def read(folder: RunFolder) -> dict[str, Any]:
-    """What `record` wrote; empty where it never did."""
-    file = path(folder)
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    write_whole(path(folder), (json.dumps(found, indent=2) + "\n").encode())
 
 
 def _processor() -> str:

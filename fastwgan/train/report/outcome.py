@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from fastwgan.train.curves import LABELS, MEASURES, last_measured
 from fastwgan.train.metrics import Record
 from fastwgan.train.report.reading import Contents
 
@@ -41,10 +42,13 @@ def numbers(contents: Contents) -> list[Number]:
     if seconds:
         speed = f"{last['step'] / seconds:.3g} steps a second"
         found.append(Number("time in steps", duration(seconds), speed))
-    distance, floor = _last(records, "w1"), _last(records, "w1_floor")
-    if distance is not None:
-        times = f"{distance / floor:.2f} × the floor of {floor:.4g}" if floor else ""
-        found.append(Number("exact W₁ to held-out", f"{distance:.4g}", times))
+    measured = last_measured(records)
+    if measured is not None:
+        floors = (
+            f"{measured.ratio:.2f} × the floor of {measured.floor:.4g}" if measured.ratio else ""
+        )
+        name = LABELS[measured.name].partition(",")[0]
+        found.append(Number(f"{name} W₁ to held-out", f"{measured.distance:.4g}", floors))
     estimate, name = _last(records, "kantorovich"), "of W₁, on held-out samples"
     if estimate is None:
         estimate, name = _last(records, "wasserstein"), "of W₁, on training batches"
@@ -66,17 +70,16 @@ def duration(seconds: float) -> str:
 
 
 def _quality(records: Sequence[Record]) -> str:
-    distance, floor = _last(records, "w1"), _last(records, "w1_floor")
-    if distance is not None and floor:
-        return (
-            "the exact Wasserstein-1 distance from generated samples to held-out real ones is "
-            f"{distance:.4g}, {distance / floor:.2f} times what real samples themselves reach "
-            f"({floor:.4g})"
+    last = last_measured(records)
+    if last is not None:
+        text = (
+            f"the {MEASURES[last.name]} from generated samples to held-out real ones is "
+            f"{last.distance:.4g}"
         )
-    if distance is not None:
+        if last.ratio is None:
+            return text
         return (
-            "the exact Wasserstein-1 distance from generated samples to held-out real ones is "
-            f"{distance:.4g}"
+            f"{text}, {last.ratio:.2f} times what real samples themselves reach ({last.floor:.4g})"
         )
     estimates = [record["wasserstein"] for record in records if "wasserstein" in record]
     if not estimates:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastwgan.train.config import ConfigError
+from fastwgan.train.config_file import read_config
 from fastwgan.train.extras import require
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.grids import frames
@@ -98,13 +99,10 @@ def _uri(content: bytes, kind: str) -> str:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    toml = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
-        config: dict[str, Any] = require(toml, "reading config.toml").loads(
-            path.read_text(encoding="utf-8")
-        )
-    except ValueError as error:  # also of bytes that are no UTF-8
-        raise ReportError(f"{path} is damaged: {error}.") from None
+        config = read_config(path)
+    except ConfigError as error:
+        raise ReportError(f"{path} is damaged: {error}") from None
     for name, kind in (("data", str), ("method", str), ("steps", int)):
         if type(config.get(name)) is not kind:
             raise ReportError(f"{path} is damaged: {name} was {config.get(name)!r}.")

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastwgan.train.config import TrainConfig
+from fastwgan.train.defaults import kind_of
 from fastwgan.train.report.markup import Markup, element
 from fastwgan.train.report.outcome import Number
 from fastwgan.train.report.reading import Contents, data_uri, is_wide, last_frame
 from fastwgan.train.report.values import described, written
+
+_SUFFIXES = {"digits": "png", "mnist": "png", "images": "png", "table": "csv"}
 
 
 class Part(NamedTuple):
@@ -167,9 +170,10 @@ def commands(contents: Contents) -> Part:
     resume = ["fastwgan", "train", "--resume", path]
     if contents.step >= steps:
         resume += ["--steps", str(2 * steps)]
+    drawn = f"samples.{_SUFFIXES.get(kind_of(contents.config['data']), 'npy')}"
     every = [
         ("Train on", resume),
-        ("Draw samples", ["fastwgan", "sample", path, "--count", "64", "--out", f"{path}/drawn"]),
+        ("Draw samples", ["fastwgan", "sample", path, "--count", "100", "--out", drawn]),
         ("Audit the critic", ["fastwgan", "audit", path]),
         ("Write this page again", ["fastwgan", "report", path]),
     ]

@@ -17,8 +17,8 @@ _DIGITS = 6
 
 # Names of the page's colours.
 _COLORS = {
-    "w1": "fake",
-    "w1_floor": "floor",
+    **dict.fromkeys(curves.MEASURES, "fake"),
+    **{f"{name}_floor": "floor" for name in curves.MEASURES},
     "kantorovich": "real",
     "kantorovich_normalised": "third",
     "generator_loss": "fake",
@@ -54,7 +54,7 @@ def chart(records: Sequence[Record], panel: Panel) -> dict[str, Any]:
         "about": _ABOUT.get(panel.title, ""),
         "steps": [int(lines[index]["step"]) for index in kept],
         "lines": len(lines),
-        "log": curves.has_wide_range(positive) and panel.names[0] == "w1",
+        "log": curves.has_wide_range(positive) and panel.names[0] in curves.MEASURES,
         "bound": 1 if curves.BOUND in panel.names else None,
         "series": [
             {
