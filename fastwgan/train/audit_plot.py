@@ -19,6 +19,7 @@ _COLORS = {"real": _REAL, "fake": _FAKE, "interpolated": _BETWEEN}
 _LABELS = {"real": "real samples", "fake": "fake samples", "interpolated": "points between"}
 _ONE = 1.01
 _NEAR_ONE = 0.2  # the largest norm, from which on the line at 1 is in the picture
+_MANY_WEIGHTS = 50  # in a bin, from which on its axis is logarithmic
 _WIDE = 30.0  # ratio of constants, from which on their axis is logarithmic
 
 
@@ -30,7 +31,7 @@ def draw(audit: Audit, path: Path) -> None:
         OSError: the file can't be written.
     """
     figures = require("matplotlib.figure", "drawing audit.png")
-    title = textwrap.fill(audit.verdict, 118, break_on_hyphens=False)
+    title = textwrap.fill(audit.verdict, 124, break_on_hyphens=False)
     bars = _BAR * min(max(len(audit.layers), 3), _MOST_LAYERS)
     heights = [bars + 100, 330]
     whole = sum(heights) + 40 + 22 * (title.count("\n") + 1)
@@ -80,18 +81,18 @@ def _draw_layers(axes: Any, audit: Audit) -> None:
 
 def _layers_title(audit: Audit, shown: int) -> str:
     every = len(audit.layers)
-    which = f"the first {shown} of {every} layers" if shown < every else "layers"
+    which = f"{shown} of {every} layers" if shown < every else "layers in order"
     if audit.bound.value is None:
-        return f"{which}, in order; together: no bound known"
-    return (
-        f"{which}, in order; together they stretch distances {audit.bound.value:.3g} times at most"
-    )
+        return f"{which}; together: no bound is known"
+    return f"{which}; together at most ×{audit.bound.value:.3g}"
 
 
 def _scale(axes: Any, values: Sequence[float]) -> None:
     largest = max((*values, 1.0))
     if values and largest / min(values) > _WIDE:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("logarithmic", fontsize=8)
         axes.set_xlim(min((*values, 1.0)) / 2, largest * 2)
     else:
         axes.set_xlim(0, 1.12 * largest)
@@ -112,21 +113,17 @@ def _draw_gradients(axes: Any, audit: Audit) -> None:
         color = _COLORS[kind]
         axes.stairs(found.counts, gradients.edges, color=color, fill=True, alpha=0.22)
         axes.stairs(found.counts, gradients.edges, color=color, linewidth=1.4, label=_LABELS[kind])
-    top = gradients.edges[-1]
+    top, title = gradients.edges[-1], "how steep the critic is, point by point"
+    if not any(sum(found.counts) for found in gradients.at.values()):
+        axes.set_ylim(0, 1)
+        axes.text(0.5, 0.5, "no gradient is finite", ha="center", transform=axes.transAxes)
     if top >= _NEAR_ONE:
         axes.set_xlim(0, max(1.06, 1.03 * top))
         _line_at_one(axes)
     else:
         axes.set_xlim(0, 1.03 * top)
-        axes.text(
-            0.98,
-            0.55,
-            f"1 is {1 / top:.3g} times\nas far right →",
-            fontsize=9,
-            ha="right",
-            transform=axes.transAxes,
-        )
-    axes.set_title("how steep the critic is, point by point", fontsize=10, loc="left")
+        title += f"; 1 is {1 / top:.3g} times as far right →"
+    axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("gradient norm ‖∇D(x)‖")
     axes.set_ylabel("points")
     _tidy(axes)
@@ -142,12 +139,13 @@ def _draw_weights(axes: Any, audit: Audit) -> None:
             axes.axvline(side, color=_INK, linewidth=0.9, linestyle=":")
     if weights.not_finite:
         title += f"; {weights.not_finite:,} NaN or infinite"
-    if any(weights.counts):
+    if max(weights.counts) >= _MANY_WEIGHTS:
         axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(bottom=0.7)
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("value")
-    axes.set_ylabel("weights (logarithmic)")
+    axes.set_ylabel("weights")
     _tidy(axes, legend=False)
 
 

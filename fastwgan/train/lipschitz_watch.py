@@ -50,7 +50,7 @@ def watch(
     watched = recorder.watched
     watched.score = recorder.slots.get(id(at.scores))
     (gradient,) = torch.autograd.grad(at.scores[0].sum(), at.edge, allow_unused=True)
-    if gradient is not None and bool((gradient[1:] != 0).any()):
+    if gradient is not None and bool((gradient[1:].nan_to_num() != 0).any()):
         watched.doubt = "it mixes the samples of a batch"
     else:
         watched.doubt = _doubt(critic, samples, others)

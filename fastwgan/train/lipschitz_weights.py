@@ -162,7 +162,8 @@ class _SignWatch(TorchFunctionMode):
         self._features_last = False
 
     def begin(self) -> None:
-        self._next = 0
+        """Before the critic is called once more."""
+        self._next, self._features_last = 0, False
 
     def __torch_function__(
         self,

@@ -309,6 +309,7 @@ def test_json_has_no_number_that_is_not_finite() -> None:
     values = json.loads(whole(found))
     assert values["status"] == "broken"
     assert values["bound"]["value"] is None
+    assert "NaN" in values["bound"]["note"]
     assert values["layers"][0]["norm"] is None
     assert values["layers"][1]["norm"] == pytest.approx(norm(critic[2].weight), rel=1e-6)
     assert values["weights"]["broken"] == ["0.weight"]

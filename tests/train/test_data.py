@@ -15,6 +15,7 @@ from fastwgan.train.config import DATASETS
 from fastwgan.train.data import TOY_SAMPLES
 from fastwgan.train.data.loading import NAMES
 from fastwgan.train.data.splitting import HELD_OUT_ROWS, hold_out
+from tests.documents import python_blocks, run
 from tests.train.settings import load
 
 
@@ -228,3 +229,8 @@ def test_a_checkpoint_keeps_what_sampling_needs(tmp_path: Path) -> None:
     torch.save(spec.to_dict(), tmp_path / "spec.pt")
     assert DataSpec.from_dict(torch.load(tmp_path / "spec.pt", weights_only=True)) == spec
     assert (spec.shape, spec.is_image) == ((1, 8, 8), True)
+
+
+def test_the_document_does_as_it_says() -> None:
+    (block,) = python_blocks("docs/data.md")
+    assert run(block, "docs/data.md")["data"].shape == (4,)

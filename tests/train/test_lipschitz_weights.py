@@ -124,6 +124,15 @@ def test_a_channel_is_one_unit_wherever_it_fires() -> None:
     assert units(critic, -image.abs()) == (Units("1", "ReLU", 2, 1, 1),)
 
 
+def test_every_call_begins_with_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastwgan.train.lipschitz_gradients._ROWS", 2)
+    head = nn.Linear(12, 1).double()
+    images = normal(6, 2, 6).abs()
+    images[:, 1] *= -1
+    found = units(lambda x: head(functional.relu(x).flatten(1)), images)
+    assert found == (Units("", "relu", 2, 1, 1),)
+
+
 def test_features_of_tokens_are_the_units_behind_a_linear_layer() -> None:
     layer, head = nn.Linear(2, 5).double(), nn.Linear(5, 1).double()
     with torch.no_grad():
