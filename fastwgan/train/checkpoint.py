@@ -216,6 +216,12 @@ def _checked(path: Path, state: Any) -> dict[str, Any]:
                 f"checkpoint {path} isn't one of a run: its {name} {found}; "
                 f"it must be a {kind.__name__}."
             )
+    for name, value in state["config"].items():
+        if type(value) not in (str, int, float, bool):
+            raise CheckpointError(
+                f"checkpoint {path} isn't one of a run: its setting {name} is a "
+                f"{type(value).__name__}; it must be a number, text or truth."
+            )
     checked: dict[str, Any] = state
     return checked
 

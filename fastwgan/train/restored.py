@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import fastwgan
-from fastwgan.train import checkpoint
-from fastwgan.train.checkpoint import CheckpointError
+from fastwgan.train import checkpoint, stored_state
 from fastwgan.train.config import TrainConfig
 from fastwgan.train.data import DataSpec
 from fastwgan.train.drawing import draw, judged_shape
@@ -64,7 +63,7 @@ def restore(path: Path) -> Restored:
     path = of_checkpoint(path).checkpoint if path.is_dir() else path
     state = checkpoint.load(path)
     config = TrainConfig.from_dict(state["config"])
-    spec, counts = DataSpec.from_dict(state["data"]), state["label_counts"]
+    spec, counts = stored_state.spec_of(path, state), state["label_counts"]
     with torch.random.fork_rng(devices=[]):
         generator = build_generator(config, spec.shape, len(counts))
         critic = build_critic(config, judged_shape(config, spec.shape), len(counts))
@@ -73,7 +72,6 @@ def restore(path: Path) -> Restored:
     try:
         generator.load_state_dict(state["trainer"]["average"])
         critic.load_state_dict(state["trainer"]["critic"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"checkpoint {path} doesn't fit its own run: {reason}") from None
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise stored_state.misfit(path, error) from None
     return Restored(config, spec, generator.eval(), critic.eval(), state["step"], counts, path)

@@ -14,7 +14,6 @@ import torch
 
 from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
-from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
@@ -130,14 +129,12 @@ class Run:
         config = _agreed(path, state, chosen or {})
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
-        if state["data"].get("fingerprint") != trainer.spec.fingerprint:
+        if stored_state.spec_of(path, state).fingerprint != trainer.spec.fingerprint:
             raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
         try:
-            stored_state.check(trainer, state["trainer"], state["step"])
-            trainer.load_state_dict(state["trainer"])
+            trainer.load_state_dict(stored_state.fitting(trainer, state["trainer"], state["step"]))
         except (RuntimeError, KeyError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise CheckpointError(f"checkpoint {path} doesn't fit its own run: {reason}") from None
+            raise stored_state.misfit(path, error) from None
         return cls(trainer, data, folder, state["seconds"])
 
     @property

@@ -250,14 +250,14 @@ def _assert_refused(path: Path, content: bytes) -> None:
 
 def test_a_truncated_checkpoint_is_refused_wherever_it_was_cut(path: Path) -> None:
     whole = path.read_bytes()
-    ends = [*range(0, len(whole) - 300, 41), *range(len(whole) - 300, len(whole))]
+    ends = [*range(0, len(whole) - 200, 41), *range(len(whole) - 200, len(whole))]
     for length in ends:
         _assert_refused(path, whole[:length])
 
 
 def test_a_flipped_bit_is_found_wherever_it_is(path: Path) -> None:
     whole = path.read_bytes()
-    for place in [*range(0, len(whole) - 300, 13), *range(len(whole) - 300, len(whole))]:
+    for place in [*range(0, len(whole) - 200, 13), *range(len(whole) - 200, len(whole))]:
         flipped = whole[place] ^ (1 << place % 8)
         _assert_refused(path, whole[:place] + bytes([flipped]) + whole[place + 1 :])
 
@@ -341,7 +341,7 @@ def _pickles() -> Iterator[bytes]:
     Those that come out as a checkpoint after all are as harmless as one.
     """
     random = torch.Generator().manual_seed(0)
-    for _ in range(400):
+    for _ in range(150):
         place, value = torch.randint(1 << 30, (2,), generator=random).tolist()
 
         def change(
@@ -363,7 +363,7 @@ def test_a_forged_pickle_is_never_more_than_a_sentence(path: Path) -> None:
             assert type(checkpoint.load(path)["step"]) is int
         except CheckpointError as error:
             said.append(str(error))
-    assert len(said) > 100
+    assert len(said) > 50
     assert not any("\n" in sentence for sentence in said)
 
 

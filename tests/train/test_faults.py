@@ -252,6 +252,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_from_its_checkpoint(
     _assert_goes_on(folder, 3, tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("_undrawn")
 def test_pictures_without_room_leave_the_run_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
