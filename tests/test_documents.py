@@ -17,11 +17,28 @@ from tests.documents import ROOT, python_blocks, run, text_of
 from tests.penalty_recipe import KINDS, assert_as_the_recipe
 
 BLOCKS = python_blocks("README.md")
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+ALL_BLOCKS = [
+    pytest.param(page, block, id=f"{page}-{number}")
+    for page in ("README.md", *PAGES)
+    if page != "docs/own-loop.md"  # test_own_loop.py runs its blocks, which take seconds
+    for number, block in enumerate(python_blocks(page))
+]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_block_of_the_readme(block: str) -> None:
-    run(block, "README.md")
+@pytest.fixture
+def _rules() -> Iterator[None]:
+    """Rules that a document adds are known inside the test alone."""
+    before = dict(RULES)
+    yield
+    RULES.clear()
+    RULES.update(before)
+
+
+@pytest.mark.usefixtures("_rules")
+@pytest.mark.parametrize(("page", "block"), ALL_BLOCKS)
+def test_block(page: str, block: str) -> None:
+    run(block, page)
 
 
 def test_there_are_blocks() -> None:
@@ -44,9 +61,7 @@ def test_the_report_in_the_readme_is_what_is_printed(capsys: pytest.CaptureFixtu
     assert _as_said(capsys.readouterr().out) == _as_said(shown[1])
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/engine.md"]
-)
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *PAGES])
 def test_links_and_paths_lead_somewhere(document: str) -> None:
     text = text_of(document)
     links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
@@ -57,13 +72,10 @@ def test_links_and_paths_lead_somewhere(document: str) -> None:
 
 
 @pytest.fixture
-def worked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What the worked layer of docs/engine.md defines; its rule is known inside the test alone."""
+def worked(_rules: None) -> Any:
+    """What the worked layer of docs/engine.md defines."""
     (block,) = python_blocks("docs/engine.md")
-    before = dict(RULES)
-    yield run(block, "docs/engine.md")
-    RULES.clear()
-    RULES.update(before)
+    return run(block, "docs/engine.md")
 
 
 class Worked(nn.Module):
