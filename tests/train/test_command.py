@@ -156,7 +156,7 @@ def _failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[objec
         (["--method", "gan"], "--method was 'gan'; it must be one of wgan, wgan-gp, wgan-lp, "),
         (["--data", "cats"], "--data was 'cats'; it must be one of digits, mnist, "),
         (["--critic-lr", "nan"], "--critic-lr was nan; it must be a number above 0."),
-        (["--batch-size", "2000"], "--batch-size was 2000; it must be at most 1797, the samples."),
+        (["--batch-size", "2000"], "--batch-size was 2000; it must be at most 1443, the samples."),
         (
             ["--device", "cuda:99"],
             "--device was 'cuda:99', which this machine or this torch lacks.",
