@@ -63,6 +63,7 @@ def _best_of_basis(
 ) -> tuple[Tensor, float]:
     """The unit vector of the iterates' span that is stretched most, and its residual."""
     basis = start.new_zeros(steps, start.numel())  # rows v₀, v₁, … are orthonormal
+    # Rounding takes that from them no sooner than the largest singular value has been found.
     basis[0] = (start / _length(start)).flatten()
     image = forward(basis[0].view_as(start))
     diagonal, beside = [_length(image)], list[float]()  # A V = U B, B with two diagonals
@@ -70,9 +71,6 @@ def _best_of_basis(
     for step in range(steps):
         weights, residual, sigma = _largest_of(diagonal, beside)
         following = transpose(left).flatten() - diagonal[-1] * basis[step]
-        known = basis[: step + 1]
-        for _ in range(2):  # once leaves rounding errors as large as what is taken away
-            following = following - known.T @ (known @ following)
         length = _length(following)
         residual *= length / (sigma or 1.0)
         # Below rounding, the span holds every vector that the map can reach from here.
