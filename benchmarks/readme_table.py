@@ -52,15 +52,16 @@ def machine_line(machine: Machine, roofline: Roofline) -> str:
     return f"Measured by `make bench` on {machine.line()}; {rates}."
 
 
-def replace_section(readme: str, generated: str) -> str:
-    """`readme` with what stands between the markers replaced."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README must hold one line {BEGIN} and one line {END}")
-    before, rest = readme.split(BEGIN)
-    if END not in rest:
-        raise ValueError(f"README must hold {BEGIN} before {END}")
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{generated}\n{END}{after}"
+def replace_section(readme: str, generated: str, name: str = "benchmarks") -> str:
+    """`readme` with what stands between the markers of that name replaced."""
+    begin, end = BEGIN.replace("benchmarks", name), END.replace("benchmarks", name)
+    if readme.count(begin) != 1 or readme.count(end) != 1:
+        raise ValueError(f"README must hold one line {begin} and one line {end}")
+    before, rest = readme.split(begin)
+    if end not in rest:
+        raise ValueError(f"README must hold {begin} before {end}")
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n{generated}\n{end}{after}"
 
 
 def _position(entry: dict[str, Any]) -> int:

@@ -71,10 +71,14 @@ class CaseResult:
 
 def table(results: Iterable[CaseResult]) -> str:
     """An aligned Markdown table, one row a peer."""
-    rows = [row for result in results for row in _rows(result)]
-    widths = [max(len(row[i]) for row in (HEADER, *rows)) for i in range(len(HEADER))]
+    return aligned(HEADER, [row for result in results for row in _rows(result)])
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns stand below each other as text, too."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     rule = ["-" * width for width in widths]
-    return "\n".join(_line(row, widths) for row in (HEADER, rule, *rows))
+    return "\n".join(_line(row, widths) for row in (header, rule, *rows))
 
 
 def footnotes(results: Sequence[CaseResult]) -> list[str]:

@@ -7,11 +7,15 @@ from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, DataSpec, load
 from fastwgan.train.extras import MissingExtraError
+from fastwgan.train.fitting import fit, standard_callbacks
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.health import TrainingDivergedError
+from fastwgan.train.joining import join
 from fastwgan.train.loop import Trainer
+from fastwgan.train.processes import Processes, ProcessesError, ProcessLostError
 from fastwgan.train.restored import Restored, restore
-from fastwgan.train.run import Outcome, Run, fit, standard_callbacks
+from fastwgan.train.run import Outcome, Run
+from fastwgan.train.writing import OutputError
 
 __all__ = [
     "Callback",
@@ -21,6 +25,10 @@ __all__ = [
     "DataSpec",
     "MissingExtraError",
     "Outcome",
+    "OutputError",
+    "ProcessLostError",
+    "Processes",
+    "ProcessesError",
     "Restored",
     "Run",
     "RunFolder",
@@ -28,6 +36,7 @@ __all__ = [
     "Trainer",
     "TrainingDivergedError",
     "fit",
+    "join",
     "load",
     "restore",
     "standard_callbacks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,13 +21,19 @@ class Batches:
         batch_size: Rows a batch.
         seed: Of the order.
         labels: int64 [samples] on the same device; None where the run is not conditional.
+        own: Which of a batch's rows are wanted, as a function of all.
 
     Raises:
         ConfigError: there are fewer rows than a batch has.
     """
 
     def __init__(
-        self, values: Tensor, batch_size: int, seed: int, labels: Tensor | None = None
+        self,
+        values: Tensor,
+        batch_size: int,
+        seed: int,
+        labels: Tensor | None = None,
+        own: Callable[[Tensor], Tensor] = lambda rows: rows,
     ) -> None:
         if batch_size > len(values):
             raise ConfigError(
@@ -34,15 +41,16 @@ class Batches:
             )
         self._values = values
         self._labels = labels
+        self._own = own
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
         self._begin_epoch()
 
     def next(self) -> tuple[Tensor, Tensor | None]:
-        """The next batch, [batch_size, *shape], and its labels [batch_size]."""
+        """The next batch's own rows, [rows, *shape], and their labels [rows]."""
         if self._position + self._batch_size > len(self._order):
             self._begin_epoch()
-        rows = self._order[self._position : self._position + self._batch_size]
+        rows = self._own(self._order[self._position : self._position + self._batch_size])
         self._position += self._batch_size
         labels = None if self._labels is None else self._labels.index_select(0, rows)
         return self._values.index_select(0, rows), labels

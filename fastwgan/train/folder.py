@@ -81,6 +81,24 @@ class RunFolder:
         """The folder of TensorBoard's events."""
         return self.path / "tensorboard"
 
+    def described(self) -> list[tuple[Path, str]]:
+        """The files that are there, each with what it holds."""
+        return [
+            (path, text)
+            for path, text in (
+                (self.report, "all of the run on one page, for a browser"),
+                (self.samples, "generated samples beside real ones"),
+                (self.curves, "Wasserstein estimate, penalty, gradient norm and losses"),
+                (self.distance, "the critic's estimate beside the exact Wasserstein distance"),
+                (self.animation, "the samples as training went"),
+                (self.metrics, "the same numbers, one JSON object a line"),
+                (self.quality, "measures of the last samples"),
+                (self.checkpoint, "what --resume goes on from"),
+                (self.config, "every setting"),
+            )
+            if path.exists()
+        ]
+
     def files(self) -> list[Path]:
         """The files that every run has, in the order in which a reader wants them."""
         return [self.samples, self.curves, self.metrics, self.checkpoint, self.config]

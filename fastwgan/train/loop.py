@@ -5,10 +5,12 @@ This is the example of how the library is used. Files, progress and signals are 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import fastwgan
@@ -20,6 +22,7 @@ from fastwgan.train.generator_losses import generator_loss
 from fastwgan.train.metrics import Meter
 from fastwgan.train.networks import Networks
 from fastwgan.train.optimizers import critic_optimizer, generator_optimizer, set_rate
+from fastwgan.train.processes import ALONE, Processes
 
 
 class Trainer(Networks):
@@ -30,19 +33,20 @@ class Trainer(Networks):
     Args:
         config: What to train, and how.
         data: What to imitate.
+        processes: Who trains; each computes its rows of every batch, and holds the whole state.
 
     Attributes:
         step: Generator steps done.
         meter: The numbers of the steps since they were last read.
     """
 
-    def __init__(self, config: TrainConfig, data: Data) -> None:
-        super().__init__(config, data)
+    def __init__(self, config: TrainConfig, data: Data, processes: Processes = ALONE) -> None:
+        super().__init__(config, data, processes)
         self.critic_optimizer = critic_optimizer(config, self.critic)
         self.generator_optimizer = generator_optimizer(config, self.generator)
         self._averaged = _floats(self.average), _floats(self.generator)
         values, labels = data.values.to(self.device), self.labels_of(data)
-        self._batches = Batches(values, config.batch_size, self.order_seed, labels)
+        self._batches = Batches(values, config.batch_size, self.order_seed, labels, self._own)
         self._noise = torch.Generator(self.device).manual_seed(self.noise_seed)
         self._penalty = torch.zeros((), device=self.device)  # of the last step that had one
         self.meter = Meter()
@@ -70,6 +74,7 @@ class Trainer(Networks):
         real, labels = self.last_batch = self._batches.next()
         with torch.no_grad():
             fake = self._generate(self._latent(), labels)
+        self.processes.settle()  # the last step's gradients travelled meanwhile
         every = config.penalty_every or 1
         weight = every * (config.penalty_weight or 0.0)
         penalties = [(kind, weight) for kind in config.penalties if number % every == 0]
@@ -77,22 +82,28 @@ class Trainer(Networks):
         alpha = self._alpha(penalties)
         self.critic_optimizer.zero_grad()
         rows = self._parts(real, fake, labels, alpha)
-        parts = [self._critic_part(penalties, *part) for part in rows]
-        self.critic_optimizer.step()
-        measured = _means(parts)
+        measured = _means([self._critic_part(penalties, *part) for part in rows])
         penalty = measured.pop("penalty")
         if config.penalties:
             if penalties:
                 self._penalty = penalty if every == 1 else penalty / every
             measured["penalty"] = self._penalty
+        self._average(self.critic, measured.values(), self.critic_optimizer)
         return measured
 
+    def _average(
+        self, network: nn.Module, measured: Iterable[Tensor], optimizer: Optimizer
+    ) -> None:
+        """Steps with the gradients, and leaves the scalars, of all processes' rows."""
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        self.processes.average([*gradients, *measured], then=optimizer.step)
+
     def _alpha(self, penalties: list[tuple[str, float]]) -> Tensor | None:
-        """Where between real and fake each row's penalty is taken, [batch / pack]."""
+        """Where between real and fake each own row's penalty is taken, [batch / pack]."""
         if not any(kind in ("wgan-gp", "wgan-lp") for kind, _ in penalties):
             return None
         size = self.config.batch_size // self.config.pack
-        return torch.rand(size, generator=self._noise, device=self.device)
+        return self._own(torch.rand(size, generator=self._noise, device=self.device))
 
     def _critic_part(
         self,
@@ -127,19 +138,21 @@ class Trainer(Networks):
         """Moves the generator where the critic scores higher; returns its loss."""
         self.generator_optimizer.zero_grad()
         rows = self._parts(self._latent(), *self.last_batch)
-        losses = [{"loss": self._generator_part(*part)} for part in rows]
-        self.generator_optimizer.step()
-        return _means(losses)["loss"]
+        loss = _means([{"loss": self._generator_part(*part)} for part in rows])["loss"]
+        self._average(self.generator, [loss], self.generator_optimizer)
+        self.processes.settle()
+        return loss
 
     def _generator_part(self, noise: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
         arguments = () if labels is None else (labels,)
         fake, real = (
             packed(rows, self.config.pack) for rows in (self._generate(noise, labels), real)
         )
+        self.processes.settle()
         with self._autocast():
             scores = self.critic(fake, *arguments)
             loss = generator_loss(
-                self.config.loss, scores.float(), lambda: self._scores_of(real, *arguments)
+                self.config.loss, _wide(scores), lambda: self._scores_of(real, *arguments)
             )
         # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
         self._share(loss).backward(inputs=list(self.generator.parameters()))
@@ -148,7 +161,7 @@ class Trainer(Networks):
     def _scores_of(self, real: Tensor, *arguments: Tensor) -> Tensor:
         with torch.no_grad():
             scores: Tensor = self.critic(real, *arguments)
-        return scores.float()
+        return _wide(scores)
 
     def _generate(self, noise: Tensor, labels: Tensor | None) -> Tensor:
         with self._autocast():
@@ -173,7 +186,11 @@ class Trainer(Networks):
 
     def _latent(self) -> Tensor:
         size = (self.config.batch_size, self.config.latent_size)
-        return torch.randn(size, generator=self._noise, device=self.device)
+        return self._own(torch.randn(size, generator=self._noise, device=self.device))
+
+    def _own(self, rows: Tensor) -> Tensor:
+        """This process's rows of a batch."""
+        return self.processes.own(rows, self.config.accumulate)
 
     def _update_average(self) -> None:
         # Young averages forget faster, so that a short run isn't drawn with its first weights.
@@ -209,6 +226,11 @@ class Trainer(Networks):
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
 
+    def align(self) -> None:
+        """Makes every process's state the writer's: machines that differ may round differently."""
+        tensors = [t for name in _PARTS for t in _tensors(getattr(self, name).state_dict())]
+        self.processes.spread(tensors)
+
     def _random_state(self) -> dict[str, Tensor]:
         state = {"noise": self._noise.get_state(), "global": torch.get_rng_state()}
         if self.device.type == "cuda":
@@ -222,6 +244,19 @@ _PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optim
 def _floats(module: nn.Module) -> list[Tensor]:
     """Parameters, and the running statistics that belong to them."""
     return [t for t in module.state_dict().values() if t.is_floating_point()]
+
+
+def _tensors(state: Any) -> list[Tensor]:
+    """Every tensor of nested dicts and lists."""
+    if isinstance(state, Tensor):
+        return [state]
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
+def _wide(scores: Tensor) -> Tensor:
+    """At least float32, so that a mean over a batch is no coarser."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _means(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

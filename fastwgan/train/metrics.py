@@ -102,6 +102,19 @@ class MetricsFile:
         self._file.close()
 
 
+class NoMetricsFile:
+    """What a process that writes no files writes its lines to."""
+
+    def write(self, record: Record) -> None:
+        """Does nothing."""
+
+    def sync(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def read(path: Path) -> list[Record]:
     """The lines of a metrics.jsonl."""
     return [json.loads(line) for line in path.read_bytes().splitlines()]

@@ -12,6 +12,8 @@ from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data
 from fastwgan.train.drawing import draw, judged_shape, packed
 from fastwgan.train.models import build_critic, build_generator
+from fastwgan.train.processes import ALONE, Processes
+from fastwgan.train.synced_batch_norm import refuse_unsynced, synced
 
 
 class Networks:
@@ -22,9 +24,11 @@ class Networks:
     Args:
         config: What to train, and how.
         data: What to imitate.
+        processes: Who trains them.
 
     Attributes:
         config: As given.
+        processes: As given.
         spec: What a checkpoint says of the data.
         device: Where the networks are.
         generator: Noise [batch, latent_size], and labels [batch] where the run is conditional, to
@@ -34,22 +38,25 @@ class Networks:
             scores [batch / pack, 1].
         label_counts: How often each class occurs in the data; empty where the run is not
             conditional.
-        last_batch: The real samples of the last critic step, and their labels.
+        last_batch: This process's real samples of the last critic step, and their labels.
         order_seed: Of the order of the data.
         noise_seed: Of all that is drawn in steps.
     """
 
-    def __init__(self, config: TrainConfig, data: Data) -> None:
-        self.config, self.spec = config, data.spec()
-        self.device = torch.device(config.device)
+    def __init__(self, config: TrainConfig, data: Data, processes: Processes = ALONE) -> None:
+        self.config, self.spec, self.processes = config, data.spec(), processes
+        processes.check(config, self.spec.fingerprint)
+        self.device = processes.device(config.device)
         torch.manual_seed(config.seed)
         self.order_seed, self.noise_seed = torch.randint(1 << 31, (2,)).tolist()
         labels = self.labels_of(data)
         classes = 0 if labels is None else len(data.classes)
         self.label_counts = [] if labels is None else labels.bincount(minlength=classes).tolist()
-        self.generator = build_generator(config, data.shape, classes).to(self.device)
+        generator = build_generator(config, data.shape, classes).to(self.device)
+        self.generator = synced(generator, processes)
         shape = judged_shape(config, data.shape)
         self.critic = build_critic(config, shape, classes).to(self.device)
+        refuse_unsynced(self.critic, processes)
         if "sn" in config.parts:
             fastwgan.spectral_norm(self.critic)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
@@ -68,7 +75,7 @@ class Networks:
         return data.labels.to(self.device)
 
     def gradient_norm(self) -> Tensor:
-        """Mean norm of the critic's gradient at a batch of real samples; changes nothing.
+        """Mean norm of the critic's gradient at `last_batch`'s samples; changes nothing.
 
         A 1-Lipschitz critic has at most 1; the penalty of wgan-gp aims at 1.
         """

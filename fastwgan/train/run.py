@@ -18,11 +18,13 @@ from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
 from fastwgan.train.loop import Trainer
-from fastwgan.train.metrics import MetricsFile, Record
+from fastwgan.train.metrics import MetricsFile, NoMetricsFile, Record
+from fastwgan.train.processes import ALONE, Processes, ProcessLostError
 from fastwgan.train.writing import OutputError
 
 Watch = Callable[[Record], None]
 Stop = Callable[[], bool]
+_Metrics = MetricsFile | NoMetricsFile
 
 _MAY_CHANGE = ("steps", "threads")  # when a run is gone on with
 
@@ -49,43 +51,6 @@ class Outcome:
         return self.step >= self.config.steps
 
 
-def fit(
-    config: TrainConfig,
-    data: Data | None = None,
-    *,
-    out: Path | None = None,
-    callbacks: Sequence[Callback] | None = None,
-    watch: Watch = lambda record: None,
-    stop: Stop = lambda: False,
-) -> Outcome:
-    """Trains a new run to its end, as the command does: `Run.begin` and `Run.go`.
-
-    Args:
-        config: What to train, and how: `TrainConfig.for_method("wgan-gp", "digits")`.
-        data: What to imitate; by default what `config.data` names.
-        out: The run's folder; by default runs/<data>-<method>-seed<seed>, made unique.
-        callbacks: What is done round the steps; by default `standard_callbacks(config)`.
-        watch: Called with every line of metrics.jsonl.
-        stop: Asked before every step; True ends the run there.
-
-    Returns:
-        How the run ended, and where its files are.
-
-    Raises:
-        ConfigError: a setting cannot be, or the folder holds a run.
-        MissingExtraError: a package of the extra `train` isn't installed.
-        TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
-        OutputError: a file can't be written; the last good checkpoint is kept.
-    """
-    chosen = standard_callbacks(config) if callbacks is None else callbacks
-    return Run.begin(config, data, out=out).go(watch, stop, callbacks=chosen)
-
-
-def standard_callbacks(config: TrainConfig) -> list[Callback]:
-    """What the command does round the steps of a run of these settings."""
-    return []
-
-
 class Run:
     """A run on the disk and the trainer behind it.
 
@@ -94,6 +59,7 @@ class Run:
         folder: Its files.
         trainer: Its state.
         data: What it imitates.
+        processes: Who trains it; only the writer of them writes files and has callbacks.
     """
 
     def __init__(self, trainer: Trainer, data: Data, folder: RunFolder, seconds: float) -> None:
@@ -101,13 +67,19 @@ class Run:
         self.config = trainer.config
         self.folder = folder
         self.data = data
+        self.processes = trainer.processes
         self._callbacks: Sequence[Callback] = ()
         self._seconds = seconds
         self._saved_step: int | None = None
 
     @classmethod
     def begin(
-        cls, config: TrainConfig, data: Data | None = None, *, out: Path | None = None
+        cls,
+        config: TrainConfig,
+        data: Data | None = None,
+        *,
+        out: Path | None = None,
+        processes: Processes = ALONE,
     ) -> Run:
         """A new run; everything is checked before its folder is made.
 
@@ -115,19 +87,27 @@ class Run:
             config: What to train, and how.
             data: What to imitate; by default the set that `config.data` names.
             out: The run's folder; by default runs/<data>-<method>-seed<seed>, made unique.
+            processes: Who trains it, each calling this.
 
         Raises:
             ConfigError: a setting cannot be, or the folder holds a run.
             MissingExtraError: a package of the extra `train` isn't installed.
+            ProcessesError: the processes can't train together, or one is lost.
         """
         extras.check()
-        data = _load(config) if data is None else data
-        trainer = Trainer(config, data)
-        return cls(trainer, data, create(config, out), seconds=0.0)
+        data = _load(config, processes) if data is None else data
+        trainer = Trainer(config, data, processes)
+        folder = processes.from_writer(lambda: create(config, out))
+        return cls(trainer, data, folder, seconds=0.0)
 
     @classmethod
     def reopen(
-        cls, path: Path, data: Data | None = None, *, chosen: dict[str, Any] | None = None
+        cls,
+        path: Path,
+        data: Data | None = None,
+        *,
+        chosen: dict[str, Any] | None = None,
+        processes: Processes = ALONE,
     ) -> Run:
         """A run as its checkpoint left it, to go on bit for bit as if it had never stopped.
 
@@ -136,19 +116,19 @@ class Run:
             data: As given to `begin`.
             chosen: Settings to hold the run's own against. Only `steps`, which may grow, and
                 `threads`, with which sums are equal to rounding only, may differ.
+            processes: As in `begin`; with another number of them, equal to rounding.
 
         Raises:
             CheckpointError: there is none, or it is damaged or not one of ours.
             ConfigError: a chosen setting contradicts the run's.
             MissingExtraError: as in `begin`.
+            ProcessesError: as in `begin`.
         """
         extras.check()
-        folder = of_checkpoint(path)
-        path = folder.checkpoint if path.is_dir() else path
-        state = checkpoint.load(path)
+        folder, path, state = processes.from_writer(lambda: _read(path))
         config = _agreed(path, state, chosen or {})
-        data = _load(config) if data is None else data
-        trainer = Trainer(config, data)
+        data = _load(config, processes) if data is None else data
+        trainer = Trainer(config, data, processes)
         if stored_state.spec_of(path, state).fingerprint != trainer.spec.fingerprint:
             raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
         try:
@@ -173,12 +153,13 @@ class Run:
 
         Args:
             watch: Called with every line of metrics.jsonl.
-            stop: Asked before every step; True ends the run there.
+            stop: Asked before every step; True, in any process, ends the run there.
             callbacks: What else is done round the steps, in this order.
 
         Raises:
             TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
             OutputError: a file can't be written; the last good checkpoint is kept.
+            ProcessLostError: another process is lost; the last good checkpoint is kept.
         """
         try:
             return self._go(watch, stop, callbacks)
@@ -187,28 +168,33 @@ class Run:
             raise OutputError(f"{writing.named(error)}; {kept}") from error
 
     def _go(self, watch: Watch, stop: Stop, callbacks: Sequence[Callback]) -> Outcome:
-        self._callbacks = tuple(callbacks)
+        self._callbacks = tuple(callbacks) if self.processes.is_writer else ()
         for callback in self._callbacks:
             callback.begin(self)
-        metrics = MetricsFile(self.folder.metrics, self.step)
+        writes = self.processes.is_writer
+        metrics = MetricsFile(self.folder.metrics, self.step) if writes else NoMetricsFile()
         with _threads(self.config.threads), contextlib.closing(metrics):
             self._save(metrics, self._seconds)
             self._write_config()
             clock = _Clock(self._seconds, self.step)
             try:
                 self._step_on(metrics, clock, watch, stop)
+            except ProcessLostError as error:
+                kept = checkpoint.last_good(self.folder.checkpoint)
+                raise ProcessLostError(f"{error}; {kept}") from None
             except health.TrainingDivergedError as error:
                 raise health.traced(error, self.trainer, self.folder.checkpoint, stop) from None
             seconds = clock.seconds()
             with writing.writing(self.folder.path):
-                plots.draw(self.trainer, self.data, self.folder)
+                if self.processes.is_writer:
+                    plots.draw(self.trainer, self.data, self.folder)
                 for callback in self._callbacks:
                     callback.end(self)
         return Outcome(self.folder, self.config, self.step, seconds)
 
-    def _step_on(self, metrics: MetricsFile, clock: _Clock, watch: Watch, stop: Stop) -> None:
+    def _step_on(self, metrics: _Metrics, clock: _Clock, watch: Watch, stop: Stop) -> None:
         trainer, config = self.trainer, self.config
-        while trainer.step < config.steps and not stop():
+        while trainer.step < config.steps and not self.processes.greatest(stop()):
             trainer.train_step()
             with clock.paused():
                 for callback in self._callbacks:
@@ -227,15 +213,19 @@ class Run:
         return step % config.log_every == 0 or measured or step == config.steps
 
     def _write_config(self) -> None:
+        if not self.processes.is_writer:
+            return
         text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
         writing.write_whole(self.folder.config, text.encode())
 
-    def _log(self, metrics: MetricsFile, clock: _Clock, watch: Watch) -> None:
+    def _log(self, metrics: _Metrics, clock: _Clock, watch: Watch) -> None:
         trainer = self.trainer
         measured = trainer.meter.read()
-        measured["gradient_norm"] = float(trainer.gradient_norm())
+        measured["gradient_norm"] = float(self.processes.gather(trainer.gradient_norm()).mean())
         health.check_measured(trainer, measured)
         trainer.meter.clear()
+        if not self.processes.is_writer:
+            return
         timings = clock.read(trainer.step)
         with clock.paused():
             for callback in self._callbacks:
@@ -248,9 +238,17 @@ class Run:
             for callback in self._callbacks:
                 callback.logged(self, record)
 
-    def _save(self, metrics: MetricsFile, seconds: float) -> None:
+    def _save(self, metrics: _Metrics, seconds: float) -> None:
+        self.trainer.align()
         state = self.trainer.state_dict()
         health.check_state(self.trainer, state)
+        if self.processes.is_writer:
+            self._write(state, metrics, seconds)
+        self._saved_step = self.processes.greatest(self.step)  # when it is on the disk
+        for callback in self._callbacks:
+            callback.saved(self)
+
+    def _write(self, state: dict[str, Any], metrics: _Metrics, seconds: float) -> None:
         metrics.sync()  # first, so that no checkpoint is ahead of them
         about = {
             "config": self.config.to_dict(),
@@ -260,18 +258,23 @@ class Run:
             "seconds": seconds,
         }
         checkpoint.save(self.folder.checkpoint, {**about, "trainer": state})
-        self._saved_step = self.step
-        for callback in self._callbacks:
-            callback.saved(self)
 
 
-def _load(config: TrainConfig) -> Data:
-    return load(
-        config.data,
-        config.seed,
-        image_size=config.image_size,
-        label_column=config.label_column,
-    )
+def _read(path: Path) -> tuple[RunFolder, Path, dict[str, Any]]:
+    """The folder of a run, its checkpoint and what that holds."""
+    folder = of_checkpoint(path)
+    path = folder.checkpoint if path.is_dir() else path
+    return folder, path, checkpoint.load(path)
+
+
+def _load(config: TrainConfig, processes: Processes) -> Data:
+    with processes.in_turn():
+        return load(
+            config.data,
+            config.seed,
+            image_size=config.image_size,
+            label_column=config.label_column,
+        )
 
 
 def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainConfig:

@@ -29,6 +29,19 @@ def test_a_terminal_shows_a_live_bar(
     assert len(last) <= 80
 
 
+def test_the_last_distance_measured_stays_in_sight(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter(range(0, 1000, 20))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    with progress(0, 4) as shown:
+        shown(_record(1, penalty=0.5))
+        shown(_record(2, penalty=0.5, w1=0.75, w1_floor=0.5))
+        shown(_record(3, penalty=0.5))
+    ends = [line.rpartition(", ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert ends == ["penalty 0.500", "W1 0.750", "W1 0.750"]
+
+
 def test_elsewhere_plain_lines_come_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

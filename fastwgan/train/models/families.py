@@ -1,0 +1,58 @@
+"""Which family of networks goes with which samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastwgan.train.config import ConfigError, TrainConfig
+
+_SIDES = range(8, 129, 2)  # pixels a side that convolutions can halve and double again
+_SMALLEST_CONVOLVED = 16  # pixels a side; smaller images train faster and better by an MLP
+_BOTTOM = 4  # pixels a side that are not halved any more
+
+
+def family_of(config: TrainConfig, shape: Sequence[int]) -> str:
+    """`config.model`, or for "auto" the family that suits samples of `shape`.
+
+    Raises:
+        ConfigError: the family cannot take such samples.
+    """
+    if config.model == "auto":
+        return _suited(shape)
+    if config.model != "mlp":
+        _check_convolved(config.model, shape)
+    return config.model
+
+
+def halvings(sides: Sequence[int]) -> int:
+    """How often every side can be halved, to no fewer than `_BOTTOM` pixels."""
+    smallest, times = min(sides), 0
+    while smallest >> times + 1 >= _BOTTOM and not any(side % (2 << times) for side in sides):
+        times += 1
+    return times
+
+
+def _suited(shape: Sequence[int]) -> str:
+    if len(shape) != 3:
+        return "mlp"
+    if max(shape[1:]) > _SIDES[-1]:
+        raise ConfigError(
+            "model",
+            f"was 'auto', which goes up to {_SIDES[-1]} pixels a side; for samples of "
+            f"{_sized(shape)} set a smaller image_size, or the model to mlp.",
+        )
+    is_large = min(shape[1:]) >= _SMALLEST_CONVOLVED
+    return "dcgan" if is_large and halvings(shape[1:]) > 1 else "mlp"
+
+
+def _check_convolved(model: str, shape: Sequence[int]) -> None:
+    if len(shape) != 3 or any(side not in _SIDES for side in shape[1:]):
+        raise ConfigError(
+            "model",
+            f"was {model!r}, which takes images with sides of an even number of pixels from "
+            f"{_SIDES[0]} to {_SIDES[-1]}; samples of {_sized(shape)} it does not, but mlp does.",
+        )
+
+
+def _sized(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape)) if len(shape) > 1 else f"{shape[0]} numbers"
