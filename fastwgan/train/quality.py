@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SAMPLES = 10_000
 """Generated samples that modes are counted on; other measures take as many as are held out."""
 
-EXACT_POINTS = 2_000
-"""Points a side, at most, of the exact distance."""
+POINTS = 2_000
+"""Points a side, at most, of the exact distance and in a space of features: a second each."""
 
 LEAST_HELD_OUT = 10
 """Held-out samples, at least, to be compared with in a space of features."""
@@ -79,7 +79,7 @@ class WriteQuality(Callback):
 
 
 def _distances(made: Tensor, real: Tensor, held_out: Tensor, seed: int) -> dict[str, Any]:
-    points = min(EXACT_POINTS, len(held_out), len(real))
+    points = min(POINTS, len(held_out), len(real))
     exact = transport.exact(made[:points], held_out[:points])
     floor = transport.floor(real, held_out[:points], points, seed=seed).distance
     many = min(len(made), len(held_out), len(real))
@@ -105,7 +105,7 @@ def _modes(made: Tensor, data: Data) -> dict[str, Any]:
 def _spaces(
     made: Tensor, real: Tensor, held_out: Tensor, spaces: dict[str, features.Space]
 ) -> dict[str, Any]:
-    points = min(len(made), len(real), len(held_out))
+    points = min(POINTS, len(real), len(held_out))
     if points < LEAST_HELD_OUT:
         return {}
     samples = (made[:points], real[:points], held_out[:points])

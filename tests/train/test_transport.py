@@ -75,7 +75,7 @@ def test_sliced_is_the_mean_over_directions() -> None:
     first = points(200, 2)
     moved = first + torch.tensor([1.0, 0.0])
     # The mean of |cos| over the circle.
-    assert sliced(first, moved, projections=4000) == pytest.approx(2 / np.pi, rel=0.03)
+    assert sliced(first, moved, projections=2000) == pytest.approx(2 / np.pi, rel=0.03)
     assert sliced(first, moved, seed=1) == sliced(first, moved, seed=1)
     assert sliced(first, moved, seed=1) != sliced(first, moved, seed=2)
     assert sliced(first[:, :1], moved[:, :1]) == pytest.approx(1.0, rel=1e-6)
@@ -86,7 +86,7 @@ def test_sinkhorn_is_near_exact_from_above(shape: tuple[int, ...]) -> None:
     first, second = points(100, *shape), points(80, *shape, seed=1) + 0.5
     right = exact(first, second)
     near, far = (sinkhorn(first, second, each) for each in (0.02, 0.2))
-    assert right * (1 - 1e-6) <= near <= 1.1 * right
+    assert right * (1 - 1e-5) <= near <= 1.1 * right
     assert near < far
 
 
@@ -95,10 +95,12 @@ def test_sinkhorn_of_a_single_point_twice_is_nothing() -> None:
 
 
 def test_an_estimate_is_exact_only_where_that_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = points(30, 2), points(20, 2, seed=1)
+    first, second = points(30, 16), points(20, 16, seed=1)
     assert estimate(first, second) == (exact(first, second), "exact")
     monkeypatch.setattr(transport, "EXACT_PAIRS", 599)
     assert estimate(first, second) == (sinkhorn(first, second), "sinkhorn")
+    plane = first[:, :2], second[:, :2]
+    assert estimate(*plane) == (sliced(*plane), "sliced")
     monkeypatch.setattr(transport, "SINKHORN_PAIRS", 599)
     assert estimate(first, second) == (sliced(first, second), "sliced")
 
