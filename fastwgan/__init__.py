@@ -19,6 +19,8 @@ except ModuleNotFoundError as error:
 
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from fastwgan import backends, optim, parametrizations
 from fastwgan.backends import use_backend
@@ -33,10 +35,24 @@ try:
 except _PackageNotFoundError:  # a checkout on sys.path that was never installed
     __version__ = "0+unknown"
 
+if _TYPE_CHECKING:
+    from fastwgan.train.lipschitz import audit
+
+
+def __getattr__(name: str) -> _Any:
+    """Imports the trainer's audit when it is asked for: it stands above all else here."""
+    if name == "audit":
+        from fastwgan.train.lipschitz import audit
+
+        return audit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "CriticLoss",
     "SpectralNorm",
     "__version__",
+    "audit",
     "backends",
     "clip_after_step",
     "clip_weights_",

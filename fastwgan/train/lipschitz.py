@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastwgan.train.config import TrainConfig
 from fastwgan.train.data import Data, load
+from fastwgan.train.drawing import packed
 from fastwgan.train.extras import require
 from fastwgan.train.folder import RunFolder, of_checkpoint
 from fastwgan.train.lipschitz_gradients import Points, gradients_of
@@ -134,11 +135,11 @@ def run_audit(
     require("matplotlib", "drawing audit.png")
     restored = restore(checkpoint)
     data, notes = _data_of(restored)
-    fake, fake_labels = restored.draw(samples, seed)
+    fake, fake_labels = restored.draw(samples * restored.config.pack, seed)
     found = audit(
         restored.critic,
-        data.values,
-        fake=fake,
+        _judged(data.values, restored.config.pack),
+        fake=_judged(fake, restored.config.pack),
         labels=data.labels if restored.config.conditional else None,
         fake_labels=fake_labels,
         samples=samples,
@@ -152,6 +153,11 @@ def run_audit(
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     folder.audit_json.write_text(text + "\n", encoding="utf-8")
     return found
+
+
+def _judged(rows: Tensor, pack: int) -> Tensor:
+    """What the critic takes of samples [n, *shape]; what is left of a last pack is left out."""
+    return packed(rows[: len(rows) // pack * pack], pack)
 
 
 def _data_of(restored: Restored) -> tuple[Data, tuple[str, ...]]:

@@ -69,3 +69,9 @@ def test_without_a_checkpoint_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         run_audit(tmp_path / "none", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_packed_rows_are_audited_as_the_critic_takes_them(tmp_path: Path) -> None:
+    fit(small(data="swissroll", pack=4), out=tmp_path, callbacks=())
+    found = run_audit(tmp_path, samples=16)
+    assert found.layers[0].input == (8,)

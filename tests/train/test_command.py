@@ -18,7 +18,7 @@ from tests.processes import NEUTRAL_FOLDER
 from tests.train.settings import SMALL, assert_same_run, small
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-LONG = {"steps": 200, "log_every": 3, "checkpoint_every": 7}
+LONG = {"steps": 90, "log_every": 3, "checkpoint_every": 7}
 
 
 def _options(**chosen: object) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_bit_for_bit(
 ) -> None:
     killed = tmp_path / "killed"
     process = _start("--method", method, "--out", str(killed), *_options(**LONG))
-    step = random.SystemRandom().randrange(10, 120)
+    step = random.SystemRandom().randrange(10, 60)
     _wait_for_step(process, killed, step)
     process.send_signal(signal.SIGKILL)
     process.communicate()

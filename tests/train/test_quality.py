@@ -27,8 +27,14 @@ class Drawer:
 
 def split(name: str, rows: int = 400) -> Data:
     whole = load(name)
+    parts = (slice(rows), slice(rows, 2 * rows))
+    labels = [None if whole.labels is None else whole.labels[part] for part in parts]
     return dataclasses.replace(
-        whole, values=whole.values[:rows], held_out=whole.values[rows : 2 * rows]
+        whole,
+        values=whole.values[parts[0]],
+        held_out=whole.values[parts[1]],
+        labels=labels[0],
+        held_out_labels=labels[1],
     )
 
 
@@ -60,7 +66,9 @@ def test_a_bad_generator_is_told_apart_from_a_good_one() -> None:
 def test_labelled_images_are_compared_by_a_classifier() -> None:
     data = split("digits", 300)
     labels = (data.values.mean(dim=(1, 2, 3)) > data.values.mean()).long()
-    data = dataclasses.replace(data, labels=labels, classes=("dark", "bright"))
+    data = dataclasses.replace(
+        data, labels=labels, held_out_labels=None, classes=("dark", "bright")
+    )
     found = evaluate(Drawer(data.values), data)
     assert list(found["spaces"]) == ["classifier"]
     space = found["spaces"]["classifier"]
