@@ -30,9 +30,13 @@ class TensorBoard(Callback):
 
     def begin(self, run: Run) -> None:
         """Opens the events; of a run gone on with, those after its checkpoint no longer count."""
+        if run.step == 0:  # TensorBoard would show the settings of a part that was lost beside ours
+            for path in run.folder.tensorboard.glob("events.out.tfevents.*"):
+                path.unlink()
         events = require("torch.utils.tensorboard", "--tensorboard")
-        first = run.step + 1 if run.step else 0  # step 0 is written anew, the checkpoint's is not
-        self._writer = events.SummaryWriter(str(run.folder.tensorboard), purge_step=first)
+        self._writer = events.SummaryWriter(
+            str(run.folder.tensorboard), purge_step=run.step + 1 if run.step else None
+        )
         if run.step == 0:
             self._writer.add_text("settings", _as_table(run.config), 0)
             self._show_samples(run)
