@@ -21,8 +21,8 @@ def read_config(path: Path) -> dict[str, Any]:
         path: The file, or the folder of a run, whose config.toml it then is.
 
     Raises:
-        ConfigError: of `config`, where there is no such file or it isn't TOML; of a setting, where
-            there is none of that name, or its value is a table, a list or a date.
+        ConfigError: there is no such file, it isn't TOML, it names a setting that there isn't, or
+            gives one a table, a list or a date.
         MissingExtraError: Python is older than 3.11 and has no tomli.
     """
     file = path / "config.toml" if path.is_dir() else path
@@ -39,16 +39,16 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ConfigError("config", f"was {path}, which isn't text in UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("config", f"was {path}, which isn't TOML: {error}.") from None
-    _check_names(file, values)
-    return values
-
-
-def _check_names(file: Path, values: dict[str, Any]) -> None:
     names = [field.name for field in dataclasses.fields(TrainConfig)]
     for name, value in values.items():
         if name not in names:
-            raise ConfigError(name, f"in {file} is no setting of a run{nearest(name, names)}.")
+            raise ConfigError(
+                "config", f"was {path}, whose {name} is no setting of a run{nearest(name, names)}."
+            )
         if type(value) not in _PLAIN:
             raise ConfigError(
-                name, f"in {file} was a {type(value).__name__}; it must be a number, text or truth."
+                "config",
+                f"was {path}, whose {name} is a {type(value).__name__}; it must be a number, text "
+                "or truth.",
             )
+    return values

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from fastwgan.train import Run, Trainer, TrainingDivergedError, checkpoint, plots, replay
+from fastwgan.train import Run, Trainer, TrainingDivergedError, checkpoint, health, plots, replay
 from fastwgan.train.metrics import Record
 from tests.train.settings import small
 
@@ -181,8 +181,17 @@ def test_a_checkpoint_that_was_damaged_meanwhile_is_said(run: Run) -> None:
 
 
 def test_no_process_does_steps_again_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    _spoil_gradient(math.nan)(run.trainer)
-    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
-    error = _error(run)
-    assert str(error).endswith(f"the last good checkpoint, of step 0, is {run.folder.checkpoint}")
-    assert error.finding is None
+    error = TrainingDivergedError("training stopped", 4)
+    checkpoint.save(run.folder.checkpoint, _empty(step=3))
+    monkeypatch.setattr(run.trainer.processes, "size", 2)
+    traced = health.traced(error, run.trainer, run.folder.checkpoint)
+    assert str(traced) == (
+        f"training stopped; the last good checkpoint, of step 3, is {run.folder.checkpoint}; "
+        "which tensor went first is searched for in a run of one process only"
+    )
+    assert (traced.step, traced.finding) == (4, None)
+
+
+def _empty(step: int) -> dict[str, Any]:
+    parts = {"config": {}, "data": {}, "label_counts": [], "seconds": 0.0, "trainer": {}}
+    return {**parts, "step": step}
