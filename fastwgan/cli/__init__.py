@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import fastwgan
-from fastwgan.cli import audit, report, sample, train
+from fastwgan.cli import audit, demo, report, sample, train
 from fastwgan.cli.arguments import CommandError, Parser
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "train": (train, "train a Wasserstein GAN, or go on with one"),
     "sample": (sample, "draw samples from a checkpoint: images, an array or a table"),
     "audit": (audit, "say how far a checkpoint's critic is from 1-Lipschitz"),
+    "demo": (demo, "show why Wasserstein: divergences of disjoint distributions"),
     "report": (report, "write a run's report.html anew"),
 }
 

@@ -26,7 +26,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=count, default=100, metavar="N", help="samples (100)")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of them (0)")
     parser.add_argument(
-        "--classes", nargs="+", default=[], metavar="CLASS", help="of a conditional run: only these"
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of a conditional run: this class only; may be given several times",
     )
     parser.add_argument(
         "--batch", type=count, default=512, metavar="N", help="samples made at a time (512)"
