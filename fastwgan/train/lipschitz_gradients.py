@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,10 +28,14 @@ class Points(NamedTuple):
     samples: Tensor
     labels: Tensor | None
 
-    def at(self, rows: Any) -> Points:
-        """Some of them."""
-        labels = None if self.labels is None else self.labels[rows]
-        return Points(self.samples[rows], labels)
+    def at(self, rows: slice | Tensor) -> Points:
+        """Some of them, by a slice or by row numbers on any device."""
+        labels = None if self.labels is None else _rows_of(self.labels, rows)
+        return Points(_rows_of(self.samples, rows), labels)
+
+
+def _rows_of(tensor: Tensor, rows: slice | Tensor) -> Tensor:
+    return tensor[rows.to(tensor.device) if isinstance(rows, Tensor) else rows]
 
 
 class Slopes(NamedTuple):
@@ -113,7 +117,7 @@ def _slopes(critic: Callable[..., Tensor], points: Points) -> Slopes:
     others = () if points.labels is None else (points.labels,)
     at = run(critic, rooted(points.samples.clone()), nullcontext(), others)
     gradient = input_gradient(at, differentiable=False, flows=False).gradient.detach()
-    norms = torch.linalg.vector_norm(gradient.double().flatten(1), dim=1).cpu()
+    norms = torch.linalg.vector_norm(_wide(gradient).flatten(1), dim=1).cpu()
     scores = at.scores.detach().reshape(len(norms), -1).sum(1)
     return Slopes(scores, gradient, norms)
 
@@ -171,13 +175,13 @@ def _steepest_pair(points: Points, scores: Tensor, generator: torch.Generator) -
     rows = max(1, _ELEMENTS // max(points.samples[0].numel(), 1))
     flat = points.samples.flatten(1)
     distances = [
-        torch.linalg.vector_norm((flat[first] - flat[second]).double(), dim=1)
+        torch.linalg.vector_norm(_wide(flat[first] - flat[second]), dim=1)
         for first, second in zip(*(side.split(rows) for side in pairs), strict=True)
     ]
-    distance = torch.cat(distances) if distances else flat.new_empty(0).double()
+    distance = torch.cat(distances) if distances else _wide(flat.new_empty(0))
     if not len(distance):
         return 0.0, 0
-    rises = (scores[pairs[0]] - scores[pairs[1]]).double().abs()
+    rises = _wide(scores[pairs[0]] - scores[pairs[1]]).abs()
     kept = (distance > _CLOSE * distance.median()) & torch.isfinite(rises)
     slopes = rises[kept] / distance[kept]
     return (float(slopes.max()) if len(slopes) else 0.0), len(slopes)
@@ -197,7 +201,7 @@ def _climb(
     if not len(order):
         return 0.0
     box = points.samples.amin(0), points.samples.amax(0)
-    starts = points.at(order.to(points.samples.device))
+    starts = points.at(order)
     here = slopes_at(critic, starts)
     step = 0.1 * _length(box[1] - box[0]) * torch.ones(len(order), dtype=torch.float64)
     for _ in range(_STEPS):
@@ -227,7 +231,7 @@ def _candidates(
 ) -> list[tuple[Tensor, Slopes]]:
     def move(direction: Tensor) -> tuple[Tensor, Slopes]:
         unit = direction / _lengths(direction).clamp(min=torch.finfo(direction.dtype).tiny)
-        reach = step.to(unit.device, unit.dtype).view(-1, *[1] * (unit.dim() - 1))
+        reach = step.to(unit.dtype).to(unit.device).view(-1, *[1] * (unit.dim() - 1))
         samples = (starts.samples + reach * unit).clamp(*box)
         return samples, slopes_at(critic, Points(samples, starts.labels))
 
@@ -237,8 +241,13 @@ def _candidates(
     return [along, against, move(change), move(noise.to(starts.samples))]
 
 
+def _wide(tensor: Tensor) -> Tensor:
+    """In float64; on the CPU where the device has none."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
 def _length(vector: Tensor) -> float:
-    return float(torch.linalg.vector_norm(vector.double()))
+    return float(torch.linalg.vector_norm(_wide(vector)))
 
 
 def _lengths(samples: Tensor) -> Tensor:

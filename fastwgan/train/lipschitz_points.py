@@ -14,6 +14,7 @@ from fastwgan.train.lipschitz_gradients import Points
 
 _ROWS = 4  # that the layers are found on, or one of each class
 _MOST_ROWS = 64
+_ELEMENTS = 1 << 24  # of the data that noise takes its mean and deviation from
 
 
 def unpacked(
@@ -120,12 +121,12 @@ def points(
             "no generated samples were given: fake points are normal noise with the data's mean "
             "and deviation in each place",
         )
-        others = Points(_noise(real.samples, chosen.samples, generator), chosen.labels)
+        others = Points(_noise(real, chosen.samples, generator), chosen.labels)
     else:
         others = _chosen(fake, samples, generator, target)
         if others.labels is None and chosen.labels is not None:
             rows = torch.arange(len(others.samples)) % len(chosen.labels)
-            others = Points(others.samples, chosen.labels[rows.to(chosen.labels.device)])
+            others = Points(others.samples, chosen.at(rows).labels)
     count = min(len(chosen.samples), len(others.samples))
     alpha = torch.rand(count, *[1] * (chosen.samples.dim() - 1), generator=generator).to(target)
     between = alpha * chosen.samples[:count] + (1 - alpha) * others.samples[:count]
@@ -137,15 +138,17 @@ def points(
 def _chosen(all_points: Points, samples: int, generator: torch.Generator, target: Tensor) -> Points:
     count = len(all_points.samples)
     rows = torch.randperm(count, generator=generator)[:samples]
-    found = all_points.at(rows.to(all_points.samples.device))
+    found = all_points.at(rows)
     labels = None if found.labels is None else found.labels.to(target.device)
     return Points(found.samples.detach().to(target), labels)
 
 
-def _noise(data: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    mean, deviation = data.double().mean(0), data.double().std(0, correction=0)
+def _noise(real: Points, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    rows = torch.randperm(len(real.samples), generator=generator)
+    some = rows[: max(1, _ELEMENTS // real.samples[0].numel())]
+    data = real.at(some).samples.detach().cpu().double()
     noise = torch.randn(chosen.shape, generator=generator, dtype=torch.float64)
-    return (mean + deviation * noise.to(mean.device)).to(chosen)
+    return (data.mean(0) + data.std(0, correction=0) * noise).to(chosen)
 
 
 def rows_to_watch(real: Points) -> Points:

@@ -106,7 +106,7 @@ def norm_at_sight(call: Call, watched: Watched) -> float | None:
         return 1.0
     if call.name not in _SCALING:
         return None
-    other = torch.as_tensor(others[0]).detach().double()
+    other = torch.as_tensor(others[0]).detach().cpu().double()
     factors = 1 / other if call.name in _QUOTIENTS else other
     return float(factors.abs().max())
 
@@ -134,7 +134,7 @@ def _elu(call: Call, watched: Watched) -> Constant:
 
 
 def _prelu(call: Call, watched: Watched) -> Constant:
-    slopes = call.argument(1, "weight").detach().double().abs()
+    slopes = call.argument(1, "weight").detach().cpu().double().abs()
     return Constant(max(1.0, float(slopes.max())), "its largest slope")
 
 
@@ -153,7 +153,7 @@ def _batch_norm(call: Call, watched: Watched) -> Constant | Unknown:
 
 
 def _by_running_statistics(given: dict[str, Any]) -> Constant:
-    scale = (given["running_var"].detach().double() + given["eps"]).rsqrt()
+    scale = (given["running_var"].detach().cpu().double() + given["eps"]).rsqrt()
     return Constant(float((_gain(given) * scale).abs().max()), "max |γ| / √(running var + ε)")
 
 
@@ -176,7 +176,7 @@ _EPSILON = torch.finfo(torch.float32).eps  # of RMSNorm, where none is given
 
 def _gain(given: dict[str, Any]) -> Tensor:
     weight = given["weight"]
-    return torch.ones((), dtype=torch.float64) if weight is None else weight.detach().double()
+    return torch.ones((), dtype=torch.float64) if weight is None else weight.detach().cpu().double()
 
 
 def _bound_to(function: Callable[..., Any], call: Call) -> dict[str, Any]:

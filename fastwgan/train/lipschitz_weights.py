@@ -89,7 +89,7 @@ def _found(parameters: Mapping[str, Tensor], largest: float) -> float | None:
     """
     at = above = 0
     for parameter in parameters.values():
-        wide = parameter.double()
+        wide = parameter.cpu().double()
         if parameter.dim() >= 2 and not bool((wide.abs() == largest).all()):
             at += int((wide == -largest).sum())
             above += int((wide == largest).sum())

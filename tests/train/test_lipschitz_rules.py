@@ -259,6 +259,10 @@ UNKNOWN: dict[str, tuple[Function, str]] = {
     "reciprocal": (lambda x: 1 / x.clamp(min=1), "no Lipschitz constant of"),
     "divided by": (lambda x: torch.ones(3).div(x), "no Lipschitz constant of div"),
     "gate": (lambda x: x * (x > 0), "no Lipschitz constant of gt"),
+    "places of maxima": (
+        lambda x: x.max(1, keepdim=True).indices.to(torch.float64) + x,
+        "truth values or indices",
+    ),
     "weights that move": (lambda x: functional.linear(torch.ones(1, 3).double(), x).T, "linear"),
     "dropout": (lambda x: functional.dropout(x, 0.5), "dropout in training mode"),
     "attention": (
