@@ -230,6 +230,13 @@ def test_the_generator_moves_its_samples() -> None:
     assert moved(torch.zeros(2, 2), -0.5).tolist() == [[-0.5, 0.0]] * 2
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three distances: 30 critics."""
+    monkeypatch.setattr(demo, "QUICK_THETAS", (-1.0, 0.0, 0.5))
+
+
+@pytest.mark.usefixtures("few")
 def test_the_demo_writes_its_numbers_and_its_picture(tmp_path: Path) -> None:
     random, threads = torch.get_rng_state(), torch.get_num_threads()
     seen: list[tuple[int, int]] = []
@@ -237,7 +244,7 @@ def test_the_demo_writes_its_numbers_and_its_picture(tmp_path: Path) -> None:
     found = demo_divergences(
         out, steps=1, quick=True, watch=lambda done, total: seen.append((done, total))
     )
-    assert seen == [(done, 50) for done in range(51)]
+    assert seen == [(done, 30) for done in range(31)]
     assert torch.equal(torch.get_rng_state(), random)
     assert torch.get_num_threads() == threads
     assert sorted(path.name for path in out.iterdir()) == ["divergences.json", "divergences.png"]
@@ -272,6 +279,7 @@ def _assert_format(numbers: dict[str, Any]) -> None:
         assert {len(row) for row in profile["scores"].values()} == {len(profile["places"])}
 
 
+@pytest.mark.usefixtures("few")
 def test_the_command_says_what_to_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(tmp_path, steps=1, quick=True) == 0
     shown = capsys.readouterr().out
@@ -312,7 +320,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert out.read_text() == "mine"
 
 
-ROWS = re.compile(r"^ ?(?P<name>\S.*?)  +(?P<numbers>[-–∞\d].*)$", re.MULTILINE)
+ROWS = re.compile(r"^ (?P<name>\S.*?)  +(?P<numbers>[-–∞\d].*)$", re.MULTILINE)
 
 
 def _documented() -> list[dict[str, list[str]]]:

@@ -14,6 +14,7 @@ from fastwgan.train.config_file import read_config
 from fastwgan.train.extras import require
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.grids import frames
+from fastwgan.train.methods import parts_of
 from fastwgan.train.metrics import Record
 from fastwgan.train.report import machine
 
@@ -106,6 +107,12 @@ def _config(path: Path) -> dict[str, Any]:
     for name, kind in (("data", str), ("method", str), ("steps", int)):
         if type(config.get(name)) is not kind:
             raise ReportError(f"{path} is damaged: {name} was {config.get(name)!r}.")
+    try:
+        parts_of(config["method"])
+    except ValueError as error:
+        raise ReportError(
+            f"{path} is damaged: method was {config['method']!r}; it must be {error}."
+        ) from None
     return config
 
 
