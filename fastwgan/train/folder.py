@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fastwgan.train.checkpoint import previous_of
 from fastwgan.train.config import ConfigError, TrainConfig
 
 RUNS = Path("runs")
@@ -128,7 +129,9 @@ def _create(config: TrainConfig, out: Path | None) -> RunFolder:
     if out.exists() and not out.is_dir():
         raise ConfigError("out", f"was {out}, which is a file; it must be a folder.")
     folder = RunFolder(out)
-    if any(file.exists() for file in folder.files()):
+    kept = [*folder.files(), previous_of(folder.checkpoint)]
+    # An empty metrics.jsonl is all that a kill before the first checkpoint leaves: no run.
+    if any(file.exists() and file.stat().st_size for file in kept):
         raise ConfigError(
             "out", f"was {out}, which holds a run; choose another, or go on by --resume {out}."
         )

@@ -19,7 +19,7 @@ from typing import IO, Any
 import pytest
 
 from fastwgan import cli
-from fastwgan.train import Callback, CheckpointError, Run, checkpoint, fit, plots
+from fastwgan.train import Callback, CheckpointError, ConfigError, Run, checkpoint, fit, plots
 from fastwgan.train.interrupt import StopOnSignal
 from fastwgan.train.writing import OutputError
 from tests.processes import NEUTRAL_FOLDER
@@ -157,7 +157,7 @@ def test_kills_at_random_moments_lose_nothing_older_than_the_last_checkpoint(
         assert checkpoint.load(folder / "checkpoint.pt")["step"] == after
         kills -= 1
     assert _run(killer, folder, lambda child: None) == 0
-    fit(small(**killed_runs.RUN), out=tmp_path / "whole")
+    fit(small(**killed_runs.RUN), out=tmp_path / "whole", callbacks=())
     assert_same_run(folder, tmp_path / "whole")
 
 
@@ -166,7 +166,7 @@ def test_kills_at_random_moments_lose_nothing_older_than_the_last_checkpoint(
 def test_a_run_goes_on_from_the_one_before_bit_for_bit(tmp_path: Path, damage: str) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     for folder in (run, whole):
-        fit(small(steps=7), out=folder)
+        fit(small(steps=7), out=folder, callbacks=())
     path = run / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
@@ -180,6 +180,23 @@ def test_a_run_goes_on_from_the_one_before_bit_for_bit(tmp_path: Path, damage: s
     assert again.step == 6
     assert again.go().folder.path == run
     assert_same_run(run, whole)
+
+
+@pytest.mark.usefixtures("_undrawn")
+def test_a_kill_before_the_first_checkpoint_leaves_no_run(tmp_path: Path) -> None:
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    folder.mkdir()
+    (folder / "metrics.jsonl").touch()
+    (folder / "checkpoint.pt.partial").write_bytes(b"half of a checkpoint")
+    for path in (folder, whole):
+        fit(small(), out=path, callbacks=())
+    assert_same_run(folder, whole)
+
+
+def test_a_run_of_which_only_the_checkpoint_before_is_left_is_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-previous.pt").write_bytes(b"a checkpoint")
+    with pytest.raises(ConfigError, match=r"which holds a run; choose another"):
+        fit(small(), out=tmp_path)
 
 
 @pytest.fixture
@@ -212,7 +229,7 @@ def _assert_goes_on(folder: Path, step: int, whole: Path) -> None:
     run = Run.reopen(folder)
     assert run.step == step
     run.go()
-    fit(small(), out=whole)
+    fit(small(), out=whole, callbacks=())
     assert_same_run(folder, whole)
 
 
@@ -243,7 +260,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_from_its_checkpoint(
     tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / "run"
-    fit(small(), out=folder, stop=_stop_before(4))
+    fit(small(), out=folder, callbacks=(), stop=_stop_before(4))
     (folder / f"{name}.partial").symlink_to("/dev/full")
     with pytest.raises(OutputError) as caught:
         Run.reopen(folder).go()
@@ -263,7 +280,7 @@ def test_pictures_without_room_leave_the_run_finished(
     with monkeypatch.context() as patch:
         patch.setattr(plots, "draw", draw)
         with pytest.raises(OutputError) as caught:
-            fit(small(), out=folder)
+            fit(small(), out=folder, callbacks=())
     said = f"{folder} can't be written: No space left on device"
     assert str(caught.value) == said + _kept(folder, 6)
     _assert_goes_on(folder, 6, tmp_path / "whole")
@@ -274,7 +291,7 @@ def test_the_command_ends_with_the_sentence_and_status_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    fit(small(), out=folder, stop=_stop_before(4))
+    fit(small(), out=folder, callbacks=(), stop=_stop_before(4))
     (folder / "checkpoint.pt.partial").symlink_to("/dev/full")
     assert cli.main(["train", "--resume", str(folder)]) == 1
     assert capsys.readouterr().err == (
