@@ -9,7 +9,6 @@ at which the process, or the machine, may end.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import pickle
@@ -22,14 +21,12 @@ from typing import Any, BinaryIO
 
 import torch
 
+from fastwgan.train.sealing import sealed_step, write_sealed
 from fastwgan.train.writing import writing
 
 _FORMAT = "fastwgan training run, version {}"
 _VERSION = 2
 _PREVIOUS = "-previous"
-_SEAL = re.compile(rb"fastwgan checkpoint of step (\d+), SHA-256 ([0-9a-f]{64})\Z")
-_LONGEST_SEAL = 256
-_READ_AT_ONCE = 1 << 20
 
 _PARTS = {
     "config": dict,
@@ -77,7 +74,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     with writing(path):
         try:
             with partial.open("wb") as file:
-                _write_sealed(file, archive.getbuffer(), state["step"])
+                write_sealed(file, archive.getbuffer(), state["step"])
                 file.flush()
                 os.fsync(file.fileno())
             _keep_previous(path, state["step"])
@@ -111,7 +108,7 @@ def step_of(path: Path) -> int | None:
     """The step of a checkpoint whose every byte is as it was written; None for any other file."""
     try:
         with path.open("rb") as file:
-            return _sealed_step(file)
+            return sealed_step(file)
     except OSError:
         return None
 
@@ -127,39 +124,11 @@ def last_good(path: Path) -> str:
 
 def _read(path: Path, file: BinaryIO) -> tuple[bool, Any]:
     """Whether an open file is as it was written, and what it holds."""
-    is_sealed = _sealed_step(file) is not None
+    is_sealed = sealed_step(file) is not None
     if not _is_archive(file) or not (is_sealed or _has_right_sums(file)):
         raise _damaged(path)
     file.seek(0)
     return is_sealed, _unpickled(path, file)
-
-
-def _write_sealed(file: BinaryIO, archive: memoryview, step: int) -> None:
-    comment = f"fastwgan checkpoint of step {step}, SHA-256 ".encode()
-    # An archive without a comment ends in its comment's length, two bytes of zero.
-    begin, end = archive[:-2], struct.pack("<H", len(comment) + 64) + comment
-    digest = hashlib.sha256(begin)
-    digest.update(end)
-    file.write(begin)
-    file.write(end + digest.hexdigest().encode())
-
-
-def _sealed_step(file: BinaryIO) -> int | None:
-    """The step of the seal at a file's end, if the rest of the file is as the seal says."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _LONGEST_SEAL))
-    seal = _SEAL.search(file.read())
-    if seal is None:
-        return None
-    digest, left = hashlib.sha256(), size - 64
-    file.seek(0)
-    while left:
-        block = file.read(min(left, _READ_AT_ONCE))
-        if not block:
-            return None
-        digest.update(block)
-        left -= len(block)
-    return int(seal[1]) if digest.hexdigest().encode() == seal[2] else None
 
 
 def _is_archive(file: BinaryIO) -> bool:
