@@ -150,7 +150,7 @@ def test_the_wheel_holds_the_package_and_one_library(wheel: Path) -> None:
     wanted = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "fastwgan").rglob("*")
-        if path.suffix in {".py", ".pyi", ".md", ".typed"}
+        if path.suffix in {".py", ".pyi", ".md", ".typed", ".css", ".js"}
     }
     assert {"fastwgan/py.typed", "fastwgan/_cpu.pyi", "fastwgan/ops/rmsprop/README.md"} <= wanted
     assert package == wanted | libraries | {"fastwgan/_cuda_build.txt"}
