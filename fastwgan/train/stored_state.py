@@ -64,9 +64,10 @@ def spec_of(path: Path, state: dict[str, Any]) -> DataSpec:
         CheckpointError: a part is missing, or no data has it.
     """
     try:
+        _check_plain("data", state["data"])
         spec = DataSpec.from_dict(state["data"])
         _check_spec(spec, state["label_counts"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise misfit(path, error) from None
     return spec
 
@@ -76,6 +77,16 @@ def misfit(path: Path, error: Exception) -> CheckpointError:
     missing = "it lacks " if isinstance(error, KeyError) else ""
     reason = str(error).partition("\n")[0].removesuffix(":")
     return CheckpointError(f"checkpoint {path} doesn't fit its own run: {missing}{reason}.")
+
+
+def _check_plain(name: str, value: Any) -> None:
+    """Refuses anything but numbers, texts, lists and dicts."""
+    if isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, part in parts:
+            _check_plain(f"{name}.{key}", part)
+    elif value is not None and type(value) not in (str, int, float, bool):
+        raise ValueError(f"{name} is {_described(value)}; it must be a number, text, list or dict")
 
 
 def _check_spec(spec: DataSpec, label_counts: list[Any]) -> None:

@@ -110,6 +110,26 @@ def test_what_does_not_fit_is_named(
         Run.reopen(tmp_path, load("digits"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("table", torch.zeros(3, 3), r"data\.table is a tensor float32 \[3, 3\]; it must be "),
+        ("table", {"columns": [2]}, "'int' object is not subscriptable"),
+        ("shape", [], r"data\.shape is empty"),
+        ("shape", [8, -1], r"data\.shape isn't made of whole numbers of at least 1"),
+        ("name", 3, r"data\.name isn't text"),
+        ("fingerprint", KeyError, "it lacks 'fingerprint'"),
+    ],
+)
+def test_data_that_cannot_be_is_one_sentence(
+    tmp_path: Path, state: Any, name: str, value: object, said: str
+) -> None:
+    checkpoint.save(tmp_path / "checkpoint.pt", _changed(state, ("data", name), value))
+    for read in (restore, Run.reopen):
+        with pytest.raises(CheckpointError, match=rf"^[^\n]* doesn't fit its own run: {said}"):
+            read(tmp_path)
+
+
 def test_what_fits_goes_on(tmp_path: Path, state: Any) -> None:
     checkpoint.save(tmp_path / "checkpoint.pt", state)
     assert _sentence(tmp_path) == ""
