@@ -19,6 +19,7 @@ from fastwgan.train.lipschitz_constants import Constants, Found, combined
 from fastwgan.train.lipschitz_rules import Constant, Unknown
 
 _CONVERGED = 1e-3  # of the residual
+_ALIKE = 0.005
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Bound:
 
     Attributes:
         product: Of all layers' constants in the order met; None where one is unknown.
-        value: A Lipschitz constant of the critic that holds everywhere; None where none is known.
+        value: A Lipschitz constant of the critic that holds everywhere, as exact as the layers'
+            residuals are small; None where none is known.
         note: How it was found, or why not.
     """
 
@@ -109,7 +111,7 @@ def _layer(
     call, matrix, constant = found.call, found.matrix, found.constant
     known = constant if isinstance(constant, Constant) else None
     own = next((names[id(t)] for t in call.constants() if id(t) in names), call.module)
-    module = modules.get(call.module)
+    module = None if found.weight is None else modules.get(call.module)
     inputs = watched.shapes[found.source.inputs[0]][1:] if call.inputs else ()
     return Layer(
         name=call.module if call.kind != call.name else own,
@@ -149,11 +151,11 @@ def _note(found: Found) -> str:
     sigma = found.matrix.sigma_power
     if found.residual > _CONVERGED:
         return "at least: its iteration was ended before it had converged"
-    if found.constant.value > 1.005 * sigma:
-        return f"{found.constant.value / sigma:.2f} times its reshaped σ: windows share pixels"
-    if found.constant.value < 0.995 * sigma:
-        return f"{found.constant.value / sigma:.2f} times its reshaped σ"
-    return ""
+    ratio = found.constant.value / sigma if sigma > 0 else 1.0
+    if abs(ratio - 1) < _ALIKE:
+        return ""
+    shared = found.call.name.startswith("conv") and ratio > 1
+    return f"{ratio:.2f} times its reshaped σ" + (": windows share pixels" if shared else "")
 
 
 def _bound(watched: Watched, found: Sequence[Found], product: float | None) -> Bound:
@@ -193,6 +195,8 @@ def _reach(
         before.append(reach)
     if isinstance(found.constant, Unknown):
         return found.constant
+    if found.residual is not None and found.residual > _CONVERGED:
+        return Unknown(f"the iteration for a {found.call.kind} was ended before it had converged")
     if found.constant is not None:
         return before[0] * found.constant.value
     return combined(found.call, before, watched) if before else 0.0

@@ -89,6 +89,8 @@ def is_affine(call: Call) -> bool:
     """Whether a call is affine in its one activation."""
     if call.name not in AFFINE or len(call.inputs) != 1 or len(call.outputs) != 1:
         return False
+    if call.kwargs.get("rounding_mode") is not None:
+        return False
     first = isinstance(call.args[0] if call.args else call.kwargs.get("input"), Activation)
     return first or call.name not in _QUOTIENTS | _CONVOLVED
 

@@ -163,6 +163,9 @@ def test_labels_enter_by_the_longest_row_met() -> None:
     assert "labels" in embedding.note
     product = body * head * float(rows.detach().max())
     assert bound.product == pytest.approx(product, rel=1e-10)
+    fastwgan.spectral_norm(critic.labels)
+    normalised = read(critic.eval(), normal(3, 3), torch.tensor([0, 3, 1]))[0]
+    assert [layer.kind for layer in normalised if layer.normalised] == ["Embedding"]
 
 
 def test_a_bilinear_layer_of_two_activations_has_a_matrix_and_no_norm() -> None:

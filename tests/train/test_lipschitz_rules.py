@@ -263,6 +263,7 @@ UNKNOWN: dict[str, tuple[Function, str]] = {
         lambda x: x.max(1, keepdim=True).indices.to(torch.float64) + x,
         "truth values or indices",
     ),
+    "rounded quotient": (lambda x: torch.div(x, 2, rounding_mode="floor"), "div is known"),
     "weights that move": (lambda x: functional.linear(torch.ones(1, 3).double(), x).T, "linear"),
     "dropout": (lambda x: functional.dropout(x, 0.5), "dropout in training mode"),
     "attention": (

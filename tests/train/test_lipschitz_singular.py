@@ -126,6 +126,20 @@ def test_a_matrix_too_large_for_its_decomposition_has_power_iteration_alone(
     assert bound.value == pytest.approx(expected[0] * expected[1], rel=1e-12)
 
 
+def test_a_norm_that_has_not_converged_bounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lipschitz_singular, "_STEPS", 8)
+    monkeypatch.setattr(lipschitz_singular, "_RESTARTS", 1)
+    layer = nn.Conv2d(3, 4, 3, padding=1).double()
+    ((found,), bound) = read(Critic(layer), normal(2, 3, 12, 12))
+    expected = norm(dense(layer, (3, 12, 12)))
+    assert found.norm_residual is not None
+    assert found.norm_residual > 1e-3
+    assert 0.5 * expected < found.norm < expected
+    assert found.note.startswith("at least")
+    assert bound.value is None
+    assert "converged" in bound.note
+
+
 def test_large_products_are_found_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, shape = CONVOLUTIONS["padded"]
     layer = layer.double()
