@@ -20,6 +20,7 @@ BROKEN, FLAT, PROVEN, UNREFUTED, NEARLY, REFUTED = (
 )
 _TOLERANCE = 1.01
 _NEARLY = 1.2  # a gradient penalty aims at 1 from both sides
+_STEEP = 1.05  # a layer; spectral norm's one iteration a step leaves a little less
 _FLAT = 1e-3
 _SLACK = 0.3
 _MANY_AT_CLIP = 0.25
@@ -169,8 +170,8 @@ def _refuted(found: Findings) -> tuple[str, str]:
 
 
 def _culprit(found: Findings) -> str:
-    """The layer with the largest constant, and what to do about it; "" where none is above 1."""
-    steep = [each for each in found.layers if each.norm is not None and each.norm > _TOLERANCE]
+    """The layer with the largest constant, and what to do about it; "" where all are near 1."""
+    steep = [each for each in found.layers if each.norm is not None and each.norm > _STEEP]
     if not steep:
         return ""
     layer = max(steep, key=lambda each: each.norm or 0.0)
@@ -183,7 +184,7 @@ def _culprit(found: Findings) -> str:
         other = "a gradient penalty (wgan-gp) or spectral norm (sn-gan)"
         advice = "put spectral norm on it" if "sn" in found.parts else f"train with {other}"
         return f" {where} has operator norm {norm}: {advice}."
-    if sigma > _TOLERANCE:
+    if sigma**2 > (layer.norm or 0.0):  # more of it is σ than what σ hides
         return (
             f" {where} has σ {sigma:.3g} in spite of spectral norm: its power iteration lags "
             "behind the weight; raise n_power_iterations, or lower the learning rate."
