@@ -66,7 +66,7 @@ def test_slopes_are_of_different_points() -> None:
 
 def test_nearly_equal_points_divide_no_rounding_errors() -> None:
     points = normal(50, 2).float()
-    twins = torch.cat([points, points + 1e-6])
+    twins = torch.cat([points, points + 1e-4])
     gradients = found(lambda x: x.sum(1, keepdim=True) + 1e4, real=twins)
     assert gradients.slope <= math.sqrt(2) * 1.05
 
@@ -106,6 +106,39 @@ def test_the_search_finds_steeper_points_within_the_box() -> None:
     assert gradients.at["real"].quantiles["max"] == pytest.approx(1)
     assert 1.3 < gradients.climbed <= math.sqrt(2) + 1e-9
     assert gradients.largest == gradients.climbed
+
+
+def test_the_search_follows_the_gradient_where_there_are_many_directions() -> None:
+    samples = 0.5 * torch.rand(100, 30, generator=torch.Generator().manual_seed(0)).double()
+    samples[:30] += torch.eye(30, dtype=torch.float64)
+    corner = float(samples.amax(0).norm())
+    assert float(samples.norm(dim=1).max()) < 0.4 * corner
+    assert found(parabola, real=samples).climbed > 0.9 * corner
+
+
+def test_the_search_follows_the_change_of_the_gradient() -> None:
+    """Along the gradient itself, which is nearly all in the first place, nothing gets steeper."""
+
+    def critic(x: Tensor) -> Tensor:
+        return 20 * x[:, :1] + (x[:, 1:] ** 2).sum(1, keepdim=True)
+
+    samples = torch.rand(100, 30, generator=torch.Generator().manual_seed(0)).double()
+    samples[:, 1:] = 0.3 * samples[:, 1:]
+    samples[1:30, 1:] += 2 * torch.eye(29, dtype=torch.float64)
+    corner = math.hypot(20, 2 * float(samples[:, 1:].amax(0).norm()))
+    start = found(critic, real=samples).at["real"].quantiles["max"]
+    assert start < 0.75 * corner
+    assert found(critic, real=samples).climbed > 0.95 * corner
+
+
+def test_the_search_comes_as_near_as_it_likes() -> None:
+    """To a peak much narrower than its first step."""
+    samples = torch.tensor([[0.0], [0.503], [1.0]], dtype=torch.float64)
+    width = 0.01
+    gradients = found(lambda x: width * torch.erf((x - 0.5) / width), real=samples)
+    peak = 2 / math.sqrt(math.pi)
+    assert gradients.at["real"].quantiles["max"] < 0.93 * peak
+    assert 0.999 * peak < gradients.climbed <= peak
 
 
 def test_the_search_goes_over_the_folds_of_relus() -> None:

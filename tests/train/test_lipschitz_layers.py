@@ -197,6 +197,20 @@ def test_functions_with_weights_are_layers_too() -> None:
     assert layers[1].sigma == pytest.approx(float(critic.kernel.detach().norm()), rel=1e-10)
 
 
+def test_only_what_has_the_weight_is_said_to_be_normalised() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(normal(4, 3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.linear(x, self.weight).sum(1, keepdim=True)
+
+    critic = nn.utils.spectral_norm(Own()).eval()
+    layers, _ = read(critic, normal(3, 3))
+    assert [(each.kind, each.normalised) for each in layers] == [("linear", True), ("sum", False)]
+
+
 def test_a_layer_met_twice_is_two_layers() -> None:
     layer = nn.Conv1d(1, 1, 3, padding=1).double()
     critic = nn.Sequential(layer, nn.ReLU(), nn.MaxPool1d(2), layer).double()

@@ -34,8 +34,9 @@ def test_the_share_at_the_clip_bound() -> None:
         assert weights.beyond_clip == 0
 
 
-def test_a_bound_that_float32_rounds_is_met() -> None:
-    weights = weights_of(clipped(0.01), 0.01)
+@pytest.mark.parametrize("bound", [0.01, 0.1])  # which float32 rounds down, and up
+def test_a_bound_that_float32_rounds_is_met(bound: float) -> None:
+    weights = weights_of(clipped(bound), bound)
     assert weights.at_clip is not None
     assert weights.at_clip > 0.9
     assert weights.beyond_clip == 0
