@@ -193,7 +193,7 @@ def _climb(
     """The largest gradient norm met by searching around the steepest points, within the data's box.
 
     Critics of ReLUs have no second derivative to follow, so the rise of the norm is found by
-    differences: along the gradient, against it, and by how the gradient changes along it.
+    differences: by how the gradient changes along itself.
     """
     usable = torch.nan_to_num(norms, nan=-1.0, posinf=-1.0)
     order = usable.argsort(descending=True)[:_STARTS]
@@ -236,9 +236,9 @@ def _candidates(
         return samples, slopes_at(critic, Points(samples, starts.labels))
 
     noise = torch.randn(starts.samples.shape, generator=generator)
-    along, against = move(here.gradients), move(-here.gradients)
+    along = move(here.gradients)
     change = along[1].gradients - here.gradients
-    return [along, against, move(change), move(noise.to(starts.samples))]
+    return [along, move(change), move(noise.to(starts.samples))]
 
 
 def _wide(tensor: Tensor) -> Tensor:

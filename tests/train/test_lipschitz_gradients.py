@@ -120,15 +120,18 @@ def test_the_search_follows_the_change_of_the_gradient() -> None:
     """Along the gradient itself, which is nearly all in the first place, nothing gets steeper."""
 
     def critic(x: Tensor) -> Tensor:
-        return 20 * x[:, :1] + (x[:, 1:] ** 2).sum(1, keepdim=True)
+        return 2000 * x[:, :1] + (x[:, 1:] ** 2).sum(1, keepdim=True)
 
     samples = torch.rand(100, 30, generator=torch.Generator().manual_seed(0)).double()
     samples[:, 1:] = 0.3 * samples[:, 1:]
     samples[1:30, 1:] += 2 * torch.eye(29, dtype=torch.float64)
-    corner = math.hypot(20, 2 * float(samples[:, 1:].amax(0).norm()))
-    start = found(critic, real=samples).at["real"].quantiles["max"]
-    assert start < 0.75 * corner
-    assert found(critic, real=samples).climbed > 0.95 * corner
+    gradients = found(critic, real=samples)
+    corner = 2 * float(samples[:, 1:].amax(0).norm())
+    for found_norm, least, most in (
+        (gradients.at["real"].quantiles["max"], 0.1, 0.5),
+        (gradients.climbed, 0.9, 1.0),
+    ):
+        assert least * corner < math.sqrt(found_norm**2 - 2000**2) < most * corner
 
 
 def test_the_search_comes_as_near_as_it_likes() -> None:
@@ -195,3 +198,11 @@ def test_a_critic_may_write_to_its_input() -> None:
     slopes = slopes_at(lambda x: x.mul_(2).sum(1), Points(samples, None))
     assert torch.equal(samples, before)
     assert slopes.norms.tolist() == pytest.approx([2 * math.sqrt(3)] * 6)
+
+
+def test_the_search_goes_against_the_gradient_where_that_is_steeper() -> None:
+    samples = normal(200, 3).clamp(-1, 1)
+    samples[:3] = 0.2 * torch.eye(3, dtype=torch.float64)
+    gradients = found(lambda x: -parabola(x), real=samples[samples.norm(dim=1) < 1.2])
+    assert gradients.at["real"].quantiles["max"] < 1.2
+    assert gradients.climbed > 1.6
