@@ -198,7 +198,7 @@ def _draw_distance(axes: Any, records: Sequence[Record], panel: Panel) -> None:
     for name in panel.names:
         steps, values = series(records, name)
         is_floor = name.endswith("_floor")
-        mark = "o" if len(values) <= MANY and not is_floor else ""
+        mark = "o" if len(values) == 1 or (len(values) <= MANY and not is_floor) else ""
         line = "--" if is_floor else "-"
         width = 2.0 if name in MEASURES else 1.3
         axes.plot(

@@ -102,7 +102,7 @@ OF_PART: dict[str, Settings] = {
         "penalty_weight": 5.0,
     },
     # Huang et al. 2024, "The GAN is dead; long live the GAN!" (R3GAN): the pairwise loss, R1 and R2
-    # of equal weight, gamma = 1 on its smallest images.
+    # of equal weight, gamma = 1 as on its ImageNet of 64 pixels.
     "r2": {
         "loss": "relativistic",
         "critic_steps": 1,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fastwgan.train.config import ConfigError, TrainConfig
 
-_ROWS = 512  # at a time; part of the contract, since it decides which numbers a seed gives
+ROWS = 512
+"""Of noise, drawn at a time: part of the contract, since it decides which numbers a seed gives."""
 
 
 def judged_shape(config: TrainConfig, shape: Sequence[int]) -> torch.Size:
@@ -53,34 +54,62 @@ def draw(
     device: torch.device,
     label_counts: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor | None]:
-    """Samples, and the labels they were asked for.
+    """All samples of `stream`, and the labels they were asked for.
+
+    Args:
+        generator: As `stream`'s.
+        latent_size: Likewise.
+        count: Likewise.
+        seed: Likewise.
+        device: Likewise.
+        label_counts: Likewise.
+
+    Returns:
+        float32 [count, *shape] and int64 [count] (None without labels), both on the CPU.
+    """
+    drawn = stream(
+        generator, latent_size, max(count, 1), seed, device=device, label_counts=label_counts
+    )
+    samples, labels = zip(*drawn, strict=True)
+    return torch.cat(samples)[:count], torch.cat(labels)[:count] if len(label_counts) else None
+
+
+def stream(
+    generator: nn.Module,
+    latent_size: int,
+    count: int,
+    seed: int,
+    *,
+    device: torch.device,
+    batch: int = ROWS,
+    label_counts: Sequence[int] = (),
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Samples a batch at a time, and the labels they were asked for, on the CPU.
 
     Args:
         generator: In evaluation mode, on `device`; called with noise, and with labels where there
             are any.
         latent_size: Length of its noise vectors.
         count: How many samples.
-        seed: Of the noise and the labels; a longer draw of the same seed begins with the same
+        seed: Of the noise and the labels; a longer stream of the same seed begins with the same
             samples.
         device: Where the generator is.
+        batch: Samples at a time, at most `ROWS`; another number changes samples by rounding only.
         label_counts: How often each class occurs in the data; labels are drawn as often. Empty for
             a generator without labels.
 
-    Returns:
-        float32 [count, *shape] and int64 [count] (None without labels), both on the CPU.
+    Yields:
+        float32 [≤ batch, *shape] and int64 [≤ batch] (None without labels).
     """
-    stream = torch.Generator().manual_seed(seed)
+    random = torch.Generator().manual_seed(seed)
     shares = torch.tensor(label_counts, dtype=torch.float64)
-    samples, labels = [], []
-    with torch.no_grad():
-        for begin in range(0, max(count, 1), _ROWS):
-            noise = torch.randn(_ROWS, latent_size, generator=stream)
-            arguments = [noise]
-            if len(shares):
-                arguments.append(
-                    torch.multinomial(shares, _ROWS, replacement=True, generator=stream)
-                )
-            kept = [each[: count - begin].to(device) for each in arguments]
-            samples.append(generator(*kept).float().cpu())
-            labels += arguments[1:]
-    return torch.cat(samples), torch.cat(labels)[:count] if labels else None
+    for begin in range(0, count, ROWS):
+        rows = min(ROWS, count - begin)
+        parts = [torch.randn(ROWS, latent_size, generator=random)[:rows]]
+        if len(shares):
+            labels = torch.multinomial(shares, ROWS, replacement=True, generator=random)
+            parts.append(labels[:rows])
+        for arguments in zip(*(part.split(batch) for part in parts), strict=True):
+            with torch.no_grad():
+                samples = generator(*(each.to(device) for each in arguments))
+            yield samples.float().cpu(), arguments[1] if len(shares) else None

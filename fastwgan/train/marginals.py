@@ -19,7 +19,7 @@ _MOST_CORRELATED = 24
 _ACROSS = 4
 _BINS = 30
 _CELL = (235, 175)  # dots of a marginal
-_MATRIX = 330
+_MATRIX = 370
 _MISSING = "(missing)"
 
 

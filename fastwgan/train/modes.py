@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from fastwgan.train.data import toy
 
 WITHIN = 4
 """Standard deviations round a mode in which a sample counts as its own."""
@@ -42,18 +43,9 @@ class Modes(NamedTuple):
 
 
 def mixture(name: str) -> Mixture | None:
-    """The mixture that a data set is drawn from; None for data that is none.
-
-    In the units of the data, as the published code of Gulrajani et al. 2017 scales it.
-    """
-    if name == "8gaussians":
-        angles = torch.arange(8) * (math.pi / 4)
-        ring = 2 * torch.stack((angles.cos(), angles.sin()), dim=1)
-        return Mixture(ring / math.sqrt(2), 0.02 / math.sqrt(2))
-    if name == "25gaussians":
-        ticks = 2 * torch.arange(-2.0, 3.0)
-        return Mixture(torch.cartesian_prod(ticks, ticks) / 2.828, 0.05 / 2.828)
-    return None
+    """The mixture that a data set is drawn from, in its units; None for data that is none."""
+    of = toy.MIXTURES.get(name)
+    return None if of is None else Mixture(of.centers / of.scale, of.deviation / of.scale)
 
 
 def count(samples: Tensor, of: Mixture) -> Modes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
+from fastwgan.train.clock import Clock
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
@@ -94,7 +94,7 @@ class Run:
             MissingExtraError: a package of the extra `train` isn't installed.
             ProcessesError: the processes can't train together, or one is lost.
         """
-        extras.check()
+        extras.check(config)
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
         folder = processes.from_writer(lambda: create(config, out))
@@ -124,9 +124,9 @@ class Run:
             MissingExtraError: as in `begin`.
             ProcessesError: as in `begin`.
         """
-        extras.check()
         folder, path, state = processes.from_writer(lambda: _read(path))
         config = _agreed(path, state, chosen or {})
+        extras.check(config)
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
         if stored_state.spec_of(path, state).fingerprint != trainer.spec.fingerprint:
@@ -176,7 +176,7 @@ class Run:
         with _threads(self.config.threads), contextlib.closing(metrics):
             self._save(metrics, self._seconds)
             self._write_config()
-            clock = _Clock(self._seconds, self.step)
+            clock = Clock(self._seconds, self.step)
             try:
                 self._step_on(metrics, clock, watch, stop)
             except ProcessLostError as error:
@@ -192,7 +192,7 @@ class Run:
                     callback.end(self)
         return Outcome(self.folder, self.config, self.step, seconds)
 
-    def _step_on(self, metrics: _Metrics, clock: _Clock, watch: Watch, stop: Stop) -> None:
+    def _step_on(self, metrics: _Metrics, clock: Clock, watch: Watch, stop: Stop) -> None:
         trainer, config = self.trainer, self.config
         while trainer.step < config.steps and not self.processes.greatest(stop()):
             trainer.train_step()
@@ -218,7 +218,7 @@ class Run:
         text = extras.require("tomli_w", "writing config.toml").dumps(self.config.to_dict())
         writing.write_whole(self.folder.config, text.encode())
 
-    def _log(self, metrics: _Metrics, clock: _Clock, watch: Watch) -> None:
+    def _log(self, metrics: _Metrics, clock: Clock, watch: Watch) -> None:
         trainer = self.trainer
         measured = trainer.meter.read()
         measured["gradient_norm"] = float(self.processes.gather(trainer.gradient_norm()).mean())
@@ -290,30 +290,6 @@ def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainC
     if config.steps < done:
         raise ConfigError("steps", f"was {config.steps}; it must be at least {done}, already done.")
     return config
-
-
-class _Clock:
-    """Seconds spent in steps, those of the run's earlier parts included, callbacks left out."""
-
-    def __init__(self, seconds: float, step: int) -> None:
-        self._offset = seconds - time.perf_counter()
-        self._read = (seconds, step)
-
-    def seconds(self) -> float:
-        return self._offset + time.perf_counter()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self._offset -= time.perf_counter() - began
-
-    def read(self, step: int) -> Record:
-        """The timings of a line of metrics; the speed is that since the last reading."""
-        before, now = self._read, self.seconds()
-        self._read = (now, step)
-        speed = (step - before[1]) / max(now - before[0], 1e-9)
-        return {"seconds": round(now, 3), "steps_per_second": round(speed, 3)}
 
 
 @contextlib.contextmanager

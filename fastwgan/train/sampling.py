@@ -12,13 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from fastwgan.train import sample_files
+from fastwgan.train import drawing, sample_files
 from fastwgan.train.checkpoint import CheckpointError
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import DataSpec
+from fastwgan.train.drawing import ROWS
 from fastwgan.train.suggestions import nearest
-
-_ROWS = 512  # a block of noise; decides which numbers a seed gives, as in `drawing.draw`
 
 Watch = Callable[[int], None]
 
@@ -54,7 +53,7 @@ def write_samples(
     seed: int = 0,
     *,
     classes: Sequence[str] = (),
-    batch: int = _ROWS,
+    batch: int = ROWS,
     overwrite: bool = False,
     watch: Watch = lambda done: None,
 ) -> tuple[str, ...]:
@@ -88,7 +87,7 @@ def write_samples(
     """
     _check_whole("count", count, 1, 2**63 - 1)
     _check_whole("seed", seed, 0, 2**32 - 1)
-    _check_whole("batch", batch, 1, _ROWS)
+    _check_whole("batch", batch, 1, ROWS)
     shares = _shares(source, classes)
     chosen = sample_files.format_of(source.spec, out, count)
     _check_free(out, overwrite, chosen.is_folder)
@@ -101,7 +100,7 @@ def write_samples(
 
 
 def stream(
-    source: Source, count: int, seed: int, *, batch: int = _ROWS, shares: Sequence[int] = ()
+    source: Source, count: int, seed: int, *, batch: int = ROWS, shares: Sequence[int] = ()
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Samples a batch at a time: [≤ batch, *shape] and labels [≤ batch], on the CPU.
 
@@ -115,22 +114,19 @@ def stream(
     Raises:
         CheckpointError: a sample has NaN or Inf.
     """
-    random = torch.Generator().manual_seed(seed)
-    weights = torch.tensor(shares, dtype=torch.float64)
-    for begin in range(0, count, _ROWS):
-        rows = min(_ROWS, count - begin)
-        parts = [torch.randn(_ROWS, source.config.latent_size, generator=random)[:rows]]
-        if shares:
-            parts.append(
-                torch.multinomial(weights, _ROWS, replacement=True, generator=random)[:rows]
-            )
-        for arguments in zip(*(part.split(batch) for part in parts), strict=True):
-            with torch.no_grad():
-                drawn = source.generator(*(each.to(source.device) for each in arguments))
-            samples = drawn.float().cpu()
-            if not samples.isfinite().all():
-                raise CheckpointError("the generator gives NaN or Inf: its run had diverged.")
-            yield samples, arguments[1] if shares else None
+    drawn = drawing.stream(
+        source.generator,
+        source.config.latent_size,
+        count,
+        seed,
+        device=source.device,
+        batch=batch,
+        label_counts=shares,
+    )
+    for samples, labels in drawn:
+        if not samples.isfinite().all():
+            raise CheckpointError("the generator gives NaN or Inf: its run had diverged.")
+        yield samples, labels
 
 
 def _check_whole(name: str, number: int, least: int, most: int) -> None:

@@ -12,8 +12,7 @@ from torch import Tensor
 from fastwgan.train import ConfigError, Data, DataSpec
 from fastwgan.train import load as load_seeded
 from fastwgan.train.config import DATASETS
-from fastwgan.train.data import TOY_SAMPLES
-from fastwgan.train.data.loading import NAMES
+from fastwgan.train.data import TOY_SAMPLES, bundled, toy
 from fastwgan.train.data.splitting import HELD_OUT_ROWS, hold_out
 from tests.documents import python_blocks, run
 from tests.train.settings import load
@@ -116,7 +115,7 @@ def test_the_swiss_roll_winds_outwards() -> None:
 
 
 def test_the_names_are_those_of_the_configuration() -> None:
-    assert NAMES == DATASETS
+    assert (*bundled.NAMES, *toy.NAMES) == DATASETS
 
 
 @pytest.mark.parametrize(

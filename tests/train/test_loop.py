@@ -187,7 +187,7 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole(method: str) -> None:
     assert relative_error(_gradient(parts), _gradient(whole)) < 1e-12
 
 
-def test_learning_rates_fall_to_zero_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_rates_fall_to_zero_where_asked() -> None:
     config = small(steps=4, lr_decay="linear", critic_lr=0.4, generator_lr=0.2)
     trainer, seen = Trainer(config, load("digits")), []
     for _ in range(config.steps):

@@ -163,7 +163,7 @@ class Commands:
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     folder = tmp_path_factory.mktemp("commands")
     (folder / "HELD").mkdir()
-    (folder / "HELD" / "metrics.jsonl").touch()
+    (folder / "HELD" / "metrics.jsonl").write_text("{}\n")
     out = folder / "run"
     all_arguments = [["train", *text.split()] for text in REFUSED]
     all_arguments.append(["train", "--out", str(out), *OPTIONS])

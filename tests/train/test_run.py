@@ -259,6 +259,34 @@ def test_a_missing_extra_is_one_sentence(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("missing", "setting", "extra"),
+    [
+        ("ot", {"measure_every": 2}, "train"),
+        ("PIL", {"sample_every": 2}, "train"),
+        ("tensorboard", {"tensorboard": True}, "tensorboard"),
+    ],
+)
+def test_what_is_done_round_the_steps_is_missed_before_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    setting: dict[str, Any],
+    extra: str,
+) -> None:
+    original = importlib.import_module
+
+    def without(name: str, package: str | None = None) -> ModuleType:
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return original(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(MissingExtraError, match=rf"needs {missing}, .*fastwgan\[{extra}\]'`\.$"):
+        Run.begin(small(**setting), out=tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_broken_extra_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> ModuleType:
         raise ModuleNotFoundError("No module named 'kiwisolver'", name="kiwisolver")

@@ -8,12 +8,9 @@ from typing import NoReturn
 from fastwgan.train.config import ConfigError
 from fastwgan.train.data import bundled, toy
 from fastwgan.train.data.dataset import Data
+from fastwgan.train.defaults import ARRAYS, DATASETS, TABLES
 from fastwgan.train.extras import require
 from fastwgan.train.suggestions import nearest
-
-NAMES = (*bundled.NAMES, *toy.NAMES)
-_ARRAYS = (".npz", ".npy")
-_TABLES = (".csv", ".parquet")
 
 
 def load(
@@ -34,7 +31,7 @@ def load(
         ConfigError: there is nothing of this name, or it can't be trained on.
         MissingExtraError: a package that reads it isn't installed.
     """
-    if name in NAMES:
+    if name in DATASETS:
         _refuse_of_others(name, image_size, label_column)
         return bundled.load(name) if name in bundled.NAMES else toy.load(name, seed)
     path = Path(name)
@@ -48,12 +45,12 @@ def load(
         _refuse_of_others(name, None, label_column)
         _check_image_size(image_size)
         return images.load(path, path.resolve().name or "data", image_size)
-    if path.suffix.lower() in _ARRAYS:
+    if path.suffix.lower() in ARRAYS:
         from fastwgan.train.data import arrays
 
         _refuse_of_others(name, image_size, label_column)
         return arrays.load(path, title)
-    if path.suffix.lower() in _TABLES:
+    if path.suffix.lower() in TABLES:
         from fastwgan.train.data import table_files
 
         _refuse_of_others(name, image_size, None)
@@ -61,15 +58,15 @@ def load(
     raise ConfigError(
         "data",
         f"was {name!r}, a file of a kind that isn't read; it must be one of "
-        f"{', '.join(_ARRAYS + _TABLES)}, or a folder of images.",
+        f"{', '.join(ARRAYS + TABLES)}, or a folder of images.",
     )
 
 
 def _refuse(name: str) -> NoReturn:
     raise ConfigError(
         "data",
-        f"was {name!r}{nearest(name, NAMES)}; it must be one of {', '.join(NAMES)}, or the path of "
-        f"a folder of images or of a file {', '.join(_ARRAYS)}, {' or '.join(_TABLES)}.",
+        f"was {name!r}{nearest(name, DATASETS)}; it must be one of {', '.join(DATASETS)}, or the "
+        f"path of a folder of images or of a file {', '.join(ARRAYS)}, {' or '.join(TABLES)}.",
     )
 
 

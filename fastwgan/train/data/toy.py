@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,23 +31,37 @@ def load(name: str, seed: int) -> Data:
     )
 
 
-def _gaussians(
-    centers: Tensor, deviation: float, scale: float, samples: int, generator: torch.Generator
-) -> Tensor:
-    choice = torch.randint(len(centers), (samples,), generator=generator)
-    noise = torch.randn(samples, 2, generator=generator, dtype=torch.float32)
-    return (centers[choice] + deviation * noise) / scale
+class Mixture(NamedTuple):
+    """Equal round Gaussians, of which the data is the quotient by `scale`.
+
+    Attributes:
+        centers: [modes, 2].
+        deviation: Of each, in every direction.
+        scale: What points are divided by.
+    """
+
+    centers: Tensor
+    deviation: float
+    scale: float
 
 
-def _eight_gaussians(samples: int, generator: torch.Generator) -> Tensor:
+def _ring() -> Mixture:
     angles = torch.arange(8, dtype=torch.float32) * (math.pi / 4)
-    centers = 2 * torch.stack((angles.cos(), angles.sin()), dim=1)
-    return _gaussians(centers, 0.02, math.sqrt(2), samples, generator)
+    return Mixture(2 * torch.stack((angles.cos(), angles.sin()), dim=1), 0.02, math.sqrt(2))
 
 
-def _twenty_five_gaussians(samples: int, generator: torch.Generator) -> Tensor:
+def _grid() -> Mixture:
     ticks = 2 * torch.arange(-2, 3, dtype=torch.float32)
-    return _gaussians(torch.cartesian_prod(ticks, ticks), 0.05, 2.828, samples, generator)
+    return Mixture(torch.cartesian_prod(ticks, ticks), 0.05, 2.828)
+
+
+MIXTURES = {"8gaussians": _ring(), "25gaussians": _grid()}
+
+
+def _gaussians(of: Mixture, samples: int, generator: torch.Generator) -> Tensor:
+    choice = torch.randint(len(of.centers), (samples,), generator=generator)
+    noise = torch.randn(samples, 2, generator=generator, dtype=torch.float32)
+    return (of.centers[choice] + of.deviation * noise) / of.scale
 
 
 def _swiss_roll(samples: int, generator: torch.Generator) -> Tensor:
@@ -58,8 +74,7 @@ def _swiss_roll(samples: int, generator: torch.Generator) -> Tensor:
 
 
 _POINTS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
-    "8gaussians": _eight_gaussians,
-    "25gaussians": _twenty_five_gaussians,
+    **{name: partial(_gaussians, of) for name, of in MIXTURES.items()},
     "swissroll": _swiss_roll,
 }
 
