@@ -148,12 +148,23 @@ def _assert_spectral_norm_is_a_lower_bound(found: Comparison) -> None:
             assert critic.value > 0
 
 
+WIDE = 0.75  # θ at which supports are a quarter apart, or more
+
+
 def _assert_clipping_is_proportional(found: Comparison) -> None:
-    """A constant times |θ|, to a factor of 1.6 between the largest and the smallest constant."""
+    """A constant times |θ| on either side of 0, to a factor of 1.6 between the largest and least.
+
+    The sides mirror each other but for the first weights, and each has a constant of its own.
+    """
     points = [point for point in found.points if point.theta]
-    constants = [point.found["wgan"].value / abs(point.theta) for point in points]
-    assert 0 < max(constants) <= 1.6 * min(constants)
-    assert max(constants) < 0.5  # which is not Wasserstein-1
+    for sign in (-1, 1):
+        values = [
+            point.found["wgan"].value / abs(point.theta)
+            for point in points
+            if point.theta * sign > 0
+        ]
+        assert 0 < max(values) <= 1.6 * min(values)
+        assert max(values) < 0.5  # which is not Wasserstein-1
     for point in points:
         clipped = point.found["wgan"]
         assert clipped.value <= 1.001 * clipped.lipschitz * abs(point.theta)
@@ -162,12 +173,16 @@ def _assert_clipping_is_proportional(found: Comparison) -> None:
 
 
 def _assert_discriminators_saturate(found: Comparison, apart: float) -> None:
+    """From `apart` on at log 2; without a gradient where the gap is as wide as a network's step.
+
+    The Gaussians at 0.5 are 0.02 apart. A step that steep has a slope beside it.
+    """
     for point in found.points:
         critic = point.found["gan"]
         assert critic.value <= point.exact.js.value + 0.01  # a lower bound, but for the samples
         if abs(point.theta) >= apart:
             assert critic.value == pytest.approx(math.log(2), rel=0.01)
-            assert abs(critic.gradient) < 0.02
+            assert abs(critic.gradient) < (0.02 if abs(point.theta) >= WIDE else 0.05)
 
 
 def test_penalties_find_wasserstein(far: Comparison) -> None:
@@ -184,7 +199,7 @@ def test_clipping_is_proportional_to_wasserstein(far: Comparison) -> None:
 
 
 def test_discriminators_saturate_and_tell_no_way(far: Comparison) -> None:
-    _assert_discriminators_saturate(far, apart=0.75)
+    _assert_discriminators_saturate(far, apart=WIDE)
 
 
 def test_a_discriminator_finds_jensen_shannon_of_what_overlaps() -> None:
