@@ -223,6 +223,18 @@ class FeedforwardStep:
     def workspace(self) -> int: ...
     def set_workspace(self, address: int) -> None: ...
 
+def plain_wasserstein_step(
+    critic: FeedforwardStep,
+    real: Tensor,
+    fake: Tensor,
+    points: Tensor,
+    wanted: list[Tensor | None],
+    kind: int,
+    target: float,
+    weight: float,
+    groups: int,
+    together: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]] | None: ...
 def feedforward_critic_forward_f32(step: FeedforwardStep, samples: int, scores: int) -> None: ...
 def feedforward_critic_backward_f32(
     step: FeedforwardStep,

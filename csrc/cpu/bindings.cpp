@@ -16,6 +16,7 @@
 #include "fastwgan/rmsprop.h"
 #include "fastwgan/spectral_norm.h"
 #include "fastwgan/weight_clip.h"
+#include "feedforward_object.h"
 #include "plain_calls.h"
 #include "pooled_tensors.h"
 #include "raise.h"
@@ -34,6 +35,7 @@ T* at(Address address) {
 }
 
 using fastwgan::check;
+using fastwgan::FeedforwardStep;
 
 template <class T, class Function>
 void bind_weight_clip(py::module_& m, const char* name, Function function) {
@@ -131,29 +133,6 @@ void bind_gradient_penalty(py::module_& m, const char* interpolate_name, Interpo
       py::arg("threads"), ReleaseGil());
 }
 
-// A step whose layers are rows of thirteen numbers, in the order of fw_feedforward_layer's members,
-// with their slopes apart.
-class FeedforwardStep {
- public:
-  FeedforwardStep(Address rows_of_layers, Address slopes, int64_t count, int64_t rows,
-                  int64_t loss_rows, int threads) {
-    for (int64_t l = 0; l < count; ++l) {
-      const int64_t* r = at<const int64_t>(rows_of_layers) + 13 * l;
-      layers_.push_back({at<const void>(r[0]), at<const void>(r[1]), at<const void>(r[2]), r[3],
-                         r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12],
-                         at<const double>(slopes)[l]});
-    }
-    step_ = {layers_.data(), count, rows, loss_rows, nullptr, threads};
-  }
-  FeedforwardStep(const FeedforwardStep&) = delete;
-  const fw_feedforward_step* get() const { return &step_; }
-  void set_workspace(Address workspace) { step_.workspace = at<void>(workspace); }
-
- private:
-  std::vector<fw_feedforward_layer> layers_;
-  fw_feedforward_step step_;
-};
-
 template <class T, class Forward, class Backward, class Tangent>
 void bind_feedforward_critic(py::module_& m, const std::string& type, Forward forward,
                              Backward backward, Tangent tangent) {
@@ -189,7 +168,10 @@ void bind_feedforward_step(py::module_& m) {
       .def(py::init<Address, Address, int64_t, int64_t, int64_t, int>(), py::arg("layers"),
            py::arg("slopes"), py::arg("count"), py::arg("rows"), py::arg("loss_rows"),
            py::arg("threads"))
-      .def("set_workspace", &FeedforwardStep::set_workspace, py::arg("address"))
+      .def(
+          "set_workspace",
+          [](FeedforwardStep& step, Address address) { step.set_workspace(at<void>(address)); },
+          py::arg("address"))
       .def("workspace",
            [](const FeedforwardStep& step) { return fw_feedforward_critic_workspace(step.get()); });
 }
@@ -268,6 +250,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   bind_instruction_sets(m);
   fastwgan::bind_tensor_table(m);
   fastwgan::bind_pooled_tensors(m);
+  fastwgan::bind_plain_feedforward_critic(m);
   fastwgan::bind_plain_rmsprop(m);
   fastwgan::bind_plain_spectral_norm(m);
   fastwgan::bind_plain_weight_clip(m);

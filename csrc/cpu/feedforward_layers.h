@@ -34,7 +34,7 @@ struct Layer {
   // How many patches are gathered at a time.
   int64_t patches() const {
     const int64_t fitting = std::max(fewest_patches, patch_block / window.depth());
-    return fitting / tile_rows * tile_rows;
+    return fitting / most_tile_rows * most_tile_rows;
   }
   // How many samples' gradients are collected at a time.
   int64_t samples() const { return tiles_of(fewest_patches, window.positions()); }

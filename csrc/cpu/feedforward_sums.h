@@ -6,15 +6,16 @@
 namespace fastwgan {
 
 constexpr int64_t block_rows = depth_block;  // positions at a time
-constexpr int64_t strip_group = 32;          // of 6 outputs, whose cotangents stay in a near cache
+constexpr int64_t group_outputs = 192;       // whose cotangents stay in a near cache
 
 // scratch of a thread, in elements, that the sums below ask for at most.
 template <class T>
 int64_t sum_scratch(const Layer<T>& layer, int64_t rows) {
   const int64_t sliver = padded_columns<T>(1);
   const int64_t count = std::min(block_rows, rows * layer.window.positions());
-  const int64_t strips = std::min(strip_group, tiles_of(layer.outputs, tile_rows));
-  return count * (strips * tile_rows + sliver) + tile_rows * sliver + layer.outputs;
+  const int64_t outputs =
+      std::min(group_outputs, tiles_of(layer.outputs, most_tile_rows) * most_tile_rows);
+  return count * (outputs + sliver) + most_tile_rows * sliver + layer.outputs;
 }
 
 template <class T, int Bytes>
@@ -41,16 +42,17 @@ struct Sum {
   T* results;
 };
 
-// left [strip][count][tile_rows] of these strips of outputs.
-template <class T>
+// left [strip][count][height] of these strips of outputs, a tile high.
+template <class T, int Bytes>
 FW_INLINE void pack_strips(const T* cotangents, int64_t outputs, int64_t count, Range strips,
                            T* left) {
+  constexpr int64_t height = tile_rows<Bytes>;
   for (int64_t s = strips.begin; s < strips.end; ++s) {
-    const int64_t some = std::min<int64_t>(tile_rows, outputs - s * tile_rows);
-    const T* from = cotangents + s * tile_rows;
-    for (int64_t r = 0; r < count; ++r, from += outputs, left += tile_rows) {
-      if (some == tile_rows)  // a size that the compiler knows: a few moves, and no call
-        std::memcpy(left, from, tile_rows * sizeof(T));
+    const int64_t some = std::min(height, outputs - s * height);
+    const T* from = cotangents + s * height;
+    for (int64_t r = 0; r < count; ++r, from += outputs, left += height) {
+      if (some == height)  // a size that the compiler knows: a few moves, and no call
+        std::memcpy(left, from, height * sizeof(T));
       else
         std::memcpy(left, from, static_cast<size_t>(some) * sizeof(T));
     }
@@ -62,20 +64,21 @@ FW_INLINE void pack_strips(const T* cotangents, int64_t outputs, int64_t count, 
 template <class T, int Bytes>
 FW_INLINE void add_products_body(const Layer<T>& layer, const Sum<T>& sum, int thread, int threads,
                                  T* scratch) {
-  constexpr int64_t width = sliver_width<T, Bytes>;
+  constexpr int64_t width = sliver_width<T, Bytes>, height = tile_rows<Bytes>;
+  constexpr int64_t strip_group = group_outputs / height;
   const int64_t depth = layer.window.depth(), outputs = layer.outputs;
   const int64_t count = sum.positions.end - sum.positions.begin;
-  const int64_t all_strips = tiles_of(outputs, tile_rows), all_slivers = tiles_of(depth, width);
+  const int64_t all_strips = tiles_of(outputs, height), all_slivers = tiles_of(depth, width);
   const bool by_strips = all_strips > all_slivers;
   const Range strips = by_strips ? part_of(all_strips, thread, threads) : Range{0, all_strips};
   const Range slivers = by_strips ? Range{0, all_slivers} : part_of(all_slivers, thread, threads);
-  T* right = scratch;                  // [count, width]
-  T* sums = right + count * width;     // [tile_rows, width]
-  T* left = sums + tile_rows * width;  // [strip][count][tile_rows]
+  T* right = scratch;               // [count, width]
+  T* sums = right + count * width;  // [height, width]
+  T* left = sums + height * width;  // [strip][count][height]
   const Add<T, Bytes> finish = {sum.results, depth, sum.is_first};
   for (int64_t first = strips.begin; first < strips.end; first += strip_group) {
     const Range group = {first, std::min(first + strip_group, strips.end)};
-    pack_strips<T>(sum.cotangents, outputs, count, group, left);
+    pack_strips<T, Bytes>(sum.cotangents, outputs, count, group, left);
     for (int64_t s = slivers.begin; s < slivers.end; ++s) {
       if (layer.window.is_whole())
         pack_sliver<T, Bytes>(sum.inputs + sum.positions.begin * depth + s * width, depth, count,
@@ -83,12 +86,12 @@ FW_INLINE void add_products_body(const Layer<T>& layer, const Sum<T>& sum, int t
       else
         pack_patches<T, Bytes>(layer.window, sum.inputs, sum.positions, s, right);
       for (int64_t strip = group.begin; strip < group.end; ++strip) {
-        const int64_t row = strip * tile_rows;
-        const int some = static_cast<int>(std::min<int64_t>(tile_rows, outputs - row));
+        const int64_t row = strip * height;
+        const int some = static_cast<int>(std::min(height, outputs - row));
         for (int i = 0; i < some; ++i)
           __builtin_prefetch(sum.results + (row + i) * depth + s * width, 1);
-        sum_tile<T>({left + (strip - first) * count * tile_rows, 1, tile_rows}, some, right, count,
-                    true, sums);
+        sum_tile<T>({left + (strip - first) * count * height, 1, height}, some, right, count, true,
+                    sums);
         finish_tile<T, Bytes>(sums, some, row, s * width, depth, finish);
       }
     }

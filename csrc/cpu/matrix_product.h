@@ -15,7 +15,11 @@
 
 namespace fastwgan {
 
-constexpr int tile_rows = 6;  // by two vectors: 12 sums, 2 of B and 1 of A fill 16 registers
+// Rows of a tile, which is two vectors wide: 12 sums, 2 of B and 1 of A fill 16 registers; of
+// AVX-512's 32, 24 sums read B half as often and begin and end half as many tiles.
+template <int Bytes>
+constexpr int tile_rows = Bytes == 64 ? 12 : 6;
+constexpr int most_tile_rows = 12;
 constexpr int64_t depth_block = 512;
 
 template <class T, int Bytes>
@@ -158,54 +162,46 @@ FW_INLINE void sum_rows_of_tile(Left<T> left, const T* right, int64_t depth, boo
   constexpr int64_t step = lanes<T, Bytes>;
   V here[Rows][2];  // not "= {}", which clears memory by a slow string instruction
   if (is_first) {
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) here[i][0] = here[i][1] = V{};
   } else {
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
       here[i][0] = load<T, Bytes>(sums + 2 * i * step);
       here[i][1] = load<T, Bytes>(sums + (2 * i + 1) * step);
     }
   }
-  // Two pointers, from which the processor reaches three rows each by its own addressing.
-  const T* upper = left.at;
-  const T* lower = left.at + 3 * left.row;
+  // From one pointer the processor reaches three rows by its own addressing.
+  constexpr int pointers = (Rows + 2) / 3;
+  const T* at[pointers];
+#pragma GCC unroll 4
+  for (int p = 0; p < pointers; ++p) at[p] = left.at + 3 * p * left.row;
   for (int64_t k = 0; k < depth; ++k) {
     const V low = load<T, Bytes>(right), high = load<T, Bytes>(right + step);
     right += 2 * step;
-#pragma GCC unroll 6
+#pragma GCC unroll 12
     for (int i = 0; i < Rows; ++i) {
-      const T factor = i < 3 ? upper[i * left.row] : lower[(i - 3) * left.row];
+      const T factor = at[i / 3][(i % 3) * left.row];
       here[i][0] += factor * low;
       here[i][1] += factor * high;
     }
-    upper += left.step;
-    lower += left.step;
+#pragma GCC unroll 4
+    for (int p = 0; p < pointers; ++p) at[p] += left.step;
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
     store<T, Bytes>(sums + 2 * i * step, here[i][0]);
     store<T, Bytes>(sums + (2 * i + 1) * step, here[i][1]);
   }
 }
 
-template <class T, int Bytes>
+template <class T, int Bytes, int Rows = 1>
 FW_INLINE void sum_tile_body(Left<T> left, int rows, const T* right, int64_t depth, bool is_first,
                              T* sums) {
-  switch (rows) {
-    case 1:
-      return sum_rows_of_tile<T, Bytes, 1>(left, right, depth, is_first, sums);
-    case 2:
-      return sum_rows_of_tile<T, Bytes, 2>(left, right, depth, is_first, sums);
-    case 3:
-      return sum_rows_of_tile<T, Bytes, 3>(left, right, depth, is_first, sums);
-    case 4:
-      return sum_rows_of_tile<T, Bytes, 4>(left, right, depth, is_first, sums);
-    case 5:
-      return sum_rows_of_tile<T, Bytes, 5>(left, right, depth, is_first, sums);
-    default:
-      return sum_rows_of_tile<T, Bytes, 6>(left, right, depth, is_first, sums);
-  }
+  if constexpr (Rows < tile_rows<Bytes>)
+    if (rows > Rows)
+      return sum_tile_body<T, Bytes, Rows + 1>(left, rows, right, depth, is_first, sums);
+  sum_rows_of_tile<T, Bytes, Rows>(left, right, depth, is_first, sums);
 }
 
 // A function of its own, so that its loop has all registers.
@@ -272,7 +268,7 @@ struct Transposed {  // B[k][n] = matrix[n * stride + k]
 // the depth is more than a block's, of all rows.
 template <class T>
 constexpr int64_t multiply_scratch(int64_t rows, int64_t depth) {
-  return (depth_block + (depth > depth_block ? rows : tile_rows)) * padded_columns<T>(1);
+  return (depth_block + (depth > depth_block ? rows : most_tile_rows)) * padded_columns<T>(1);
 }
 
 // C[first_row + r] = A[r] B for r < rows and some columns, the first a multiple of every sliver's
@@ -281,14 +277,14 @@ template <class T, int Bytes, class Right, class Finish>
 FW_INLINE void multiply(Left<T> left, int64_t rows, const Right& right, int64_t depth,
                         Range columns, int64_t all_columns, int64_t first_row, T* scratch,
                         const Finish& finish) {
-  constexpr int64_t width = sliver_width<T, Bytes>;
+  constexpr int64_t width = sliver_width<T, Bytes>, height = tile_rows<Bytes>;
   T* partials = scratch + depth_block * width;  // [rows, width], or of a tile
   for (int64_t s = columns.begin / width; s < tiles_of(columns.end, width); ++s)
     for (int64_t begin = 0; begin < depth; begin += depth_block) {
       const int64_t size = depth - begin < depth_block ? depth - begin : depth_block;
       const T* block = right.block(s, begin, size, scratch);
-      for (int64_t r = 0; r < rows; r += tile_rows) {
-        const int some = static_cast<int>(rows - r < tile_rows ? rows - r : tile_rows);
+      for (int64_t r = 0; r < rows; r += height) {
+        const int some = static_cast<int>(rows - r < height ? rows - r : height);
         T* sums = depth > depth_block ? partials + r * width : partials;
         sum_tile<T>({left.at + r * left.row + begin * left.step, left.row, left.step}, some, block,
                     size, begin == 0, sums);

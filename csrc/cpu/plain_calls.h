@@ -11,6 +11,7 @@
 
 namespace fastwgan {
 
+void bind_plain_feedforward_critic(pybind11::module_& m);
 void bind_plain_rmsprop(pybind11::module_& m);
 void bind_plain_spectral_norm(pybind11::module_& m);
 void bind_plain_weight_clip(pybind11::module_& m);

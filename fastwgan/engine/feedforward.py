@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fastwgan.engine.masks import drawn_mask
-from fastwgan.ops.feedforward_critic import Layer, NativePass, Pass, Plan
+from fastwgan.ops.feedforward_critic import (
+    Layer,
+    NativePass,
+    NormPenalty,
+    Pass,
+    Plan,
+    WassersteinStep,
+)
 
 Shape = tuple[int, ...]
 _LARGE_BATCH = 256  # from it on, reading weights twice does not show
@@ -42,6 +49,7 @@ class Feedforward:
         self.score_shape = score_shape
         self._plan = Plan([layer.form for layer in layers], image)
         self._is_dense = all(layer.weight.dim() == 2 for layer in layers)
+        self._is_masked = any(layer.p > 0 for layer in layers)
 
     def joins(self, batch: int) -> bool:
         """Whether one run of loss's and penalty's rows is faster than one of each.
@@ -49,6 +57,21 @@ class Feedforward:
         It reads each dense weight once where two read it twice, and keeps more activations.
         """
         return self._is_dense and batch < _LARGE_BATCH
+
+    def wasserstein_step(
+        self, real: Tensor, fake: Tensor, points: Tensor, penalty: NormPenalty
+    ) -> WassersteinStep | None:
+        """The Wasserstein loss and a penalty at points, in one call; None for what that can't."""
+        if not self._is_dense or self._is_masked:
+            return None
+        wanted = [
+            tensor if tensor is not None and tensor.requires_grad else None
+            for each in self.layers
+            for tensor in (each.weight, each.bias)
+        ]
+        return self._plan.wasserstein_step(
+            real, fake, points, wanted, penalty, together=self.joins(points.shape[0])
+        )
 
     def score(
         self, rows: Tensor, loss_rows: int, *, masks_as_torch: bool, after: NativePass | None = None

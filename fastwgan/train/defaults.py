@@ -175,8 +175,14 @@ OF_DATA: dict[str, Settings] = {
 _FASTER: Settings = {"critic_lr": 1e-3, "generator_lr": 1e-3}
 _DIGITS = _FASTER | {"critic_steps": 2}
 
-# beta1 and lambda as in the toy code of Gulrajani et al. 2017.
-_TOY_PENALTY = _FASTER | {"beta1": 0.5, "penalty_weight": 0.1}
+# beta1 and lambda as in the toy code of Gulrajani et al. 2017. Rates that fall to zero bring the last
+# samples onto modes, round which they would else go on moving.
+_TOY_PENALTY = _FASTER | {
+    "steps": 5000,
+    "beta1": 0.5,
+    "penalty_weight": 0.1,
+    "lr_decay": "linear",
+}
 _TOY_CLIP: Settings = {"critic_lr": 5e-4, "generator_lr": 5e-4, "weight_clip": 0.1}
 _TOY_SPECTRAL = _FASTER | {"beta1": 0.5}
 _WIDE_TOY_PENALTY = _TOY_PENALTY | {"penalty_weight": 1.0}

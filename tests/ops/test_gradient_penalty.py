@@ -93,6 +93,19 @@ def test_interpolates_of_any_layout(backend: str, dtype: torch.dtype, layout: st
                 each.assert_untouched()
 
 
+@pytest.mark.parametrize("dtype", WIDE, ids=str)
+def test_what_is_negated_lazily_has_its_own_sign(backend: str, dtype: torch.dtype) -> None:
+    real, fake = samples((4, 9), dtype)
+    alpha = torch.rand(4, dtype=dtype)
+    lazily = [torch._neg_view(-t) for t in (real, fake, alpha)]
+    assert all(each.is_neg() for each in lazily)
+    assert_same_bits(interpolate(*lazily), interpolate(real, fake, alpha))
+    options = ("wgan-gp", 1.0, 10.0)
+    both = (run_norm_penalty(lazily[0], *options), run_norm_penalty(real, *options))
+    for one, other in zip(*both, strict=True):
+        assert_same_bits(one, other)
+
+
 def test_channels_last_stays(backend: str) -> None:
     for shape, form in (
         ((2, 3, 4, 5), torch.channels_last),

@@ -20,7 +20,7 @@ _BACKWARD = {
 def activate_(values: Tensor, bias: Tensor | None, slope: float) -> None:
     """The contract of `reference.activate_`, for contiguous float32 and float64."""
     rows, columns = values.shape
-    bias = None if bias is None else bias.contiguous()
+    bias = None if bias is None else bias.resolve_neg().contiguous()
     address = 0 if bias is None else bias.data_ptr()
     _FORWARD[values.dtype](
         values.data_ptr(), address, rows, columns, slope, torch.get_num_threads()

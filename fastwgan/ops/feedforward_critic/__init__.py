@@ -11,10 +11,21 @@ from torch import Tensor
 from fastwgan import backends
 from fastwgan.ops.feedforward_critic import native, reference
 from fastwgan.ops.feedforward_critic._checks import check_images, check_samples
-from fastwgan.ops.feedforward_critic.native import NativePass, Plan
+from fastwgan.ops.feedforward_critic.native import NativePass, NormPenalty, Plan, WassersteinStep
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
 
-__all__ = ["BACKENDS", "Gradients", "Layer", "NativePass", "Pass", "Plan", "runs_natively", "score"]
+__all__ = [
+    "BACKENDS",
+    "Gradients",
+    "Layer",
+    "NativePass",
+    "NormPenalty",
+    "Pass",
+    "Plan",
+    "WassersteinStep",
+    "runs_natively",
+    "score",
+]
 
 BACKENDS: dict[str, ModuleType] = {"cpu": native, "reference": reference}
 

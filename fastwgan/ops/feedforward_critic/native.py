@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from fastwgan import _cpu
 from fastwgan.ops._pointers import table
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
+from fastwgan.ops.gradient_penalty.native import KINDS
 
 _FORWARD = {
     torch.float32: _cpu.feedforward_critic_forward_f32,
@@ -76,6 +78,68 @@ class Plan:
         run = NativePass(step, self.layers, samples, masks, loss_rows)
         run.start(self._score_shape, None if after is None else after.handed_over())
         return run
+
+    def wasserstein_step(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        points: Tensor,
+        wanted: Sequence[Tensor | None],
+        penalty: NormPenalty,
+        *,
+        together: bool,
+    ) -> WassersteinStep | None:
+        """All of a critic step in one call, for critics of rows without masks.
+
+        Args:
+            real: [batch, *sample], row-major, a sample as the first layer's row.
+            fake: As real.
+            points: Where the penalty is taken, as real.
+            wanted: Each layer's weight and bias in turn, None for one whose gradient is not asked
+                for.
+            penalty: Of the gradient's norms.
+            together: Whether loss's and penalty's rows go in one run, or in one of each.
+
+        Returns:
+            None, with nothing done, where a tensor is not a plain one in rows.
+        """
+        critic = _cpu.FeedforwardStep(
+            self._numbers.buffer_info()[0],
+            self._slopes.buffer_info()[0],
+            len(self.layers),
+            1,
+            0,
+            torch.get_num_threads(),
+        )
+        kind, target, weight, groups = penalty
+        found = _cpu.plain_wasserstein_step(
+            critic, real, fake, points, list(wanted), KINDS[kind], target, weight, groups, together
+        )
+        return None if found is None else WassersteinStep(*found)
+
+
+class NormPenalty(NamedTuple):
+    """A penalty, as `fastwgan.ops.gradient_penalty` takes it, of norms of so many samples each."""
+
+    kind: str
+    target: float
+    weight: float
+    groups: int
+
+
+class WassersteinStep(NamedTuple):
+    """What a critic step found."""
+
+    loss: Tensor
+    """E f(fake) - E f(real) []."""
+    penalty: Tensor
+    """[]."""
+    norms: Tensor
+    """[batch / groups]."""
+    scores: Tensor
+    """Of real, then of fake [2 batch, outputs]."""
+    gradients: list[Tensor]
+    """Of what was wanted, in its order."""
 
 
 class NativePass:

@@ -16,18 +16,19 @@ _NORM = {
     torch.float64: _cpu.gradient_penalty_norm_f64,
 }
 _TWO_SIDED, _ONE_SIDED, _SQUARE = 0, 1, 2  # fw_penalty_kind
-_KINDS = {
+KINDS = {
     "wgan-gp": _TWO_SIDED,
     "dragan": _TWO_SIDED,
     "wgan-lp": _ONE_SIDED,
     "r1": _SQUARE,
     "r2": _SQUARE,
 }
+"""Of each kind of penalty, which function of the norm it is."""
 
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """The contract of `reference.interpolate`, for float32 and float64."""
-    real, fake, alpha = real.contiguous(), fake.contiguous(), alpha.contiguous()
+    real, fake, alpha = (t.resolve_neg().contiguous() for t in (real, fake, alpha))
     interpolates = torch.empty_like(real)  # [batch, *sample]
     rows = real.size(0)
     _INTERPOLATE[real.dtype](
@@ -47,7 +48,7 @@ def norm_penalty(
     gradient: Tensor, kind: str, target: float, weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The contract of `reference.norm_penalty`, for float32 and float64."""
-    gradient = gradient.contiguous()  # [rows, size]
+    gradient = gradient.resolve_neg().contiguous()  # [rows, size]
     rows, size = gradient.shape
     penalty = gradient.new_empty(())
     norms = gradient.new_empty(rows)
@@ -56,7 +57,7 @@ def norm_penalty(
         gradient.data_ptr(),
         rows,
         size,
-        _KINDS[kind],
+        KINDS[kind],
         target,
         weight,
         penalty.data_ptr(),
