@@ -175,7 +175,7 @@ OF_DATA: dict[str, Settings] = {
 _FASTER: Settings = {"critic_lr": 1e-3, "generator_lr": 1e-3}
 _DIGITS = _FASTER | {"critic_steps": 2}
 
-# beta1 and lambda as in the toy code of Gulrajani et al. 2017. Rates that fall to zero bring the last
+# beta1 and lambda as in the toy code of Gulrajani et al. 2017. Rates that fall to zero bring the
 # samples onto modes, round which they would else go on moving.
 _TOY_PENALTY = _FASTER | {
     "steps": 5000,
