@@ -27,6 +27,7 @@ from fastwgan.backends import use_backend
 from fastwgan.clipping import clip_after_step, clip_weights_
 from fastwgan.critic_loss import CriticLoss, critic_loss
 from fastwgan.engine.explain import explain
+from fastwgan.memory import free_memory
 from fastwgan.penalty import gradient_penalty
 from fastwgan.spectral import SpectralNorm, remove_spectral_norm, spectral_norm
 
@@ -58,6 +59,7 @@ __all__ = [
     "clip_weights_",
     "critic_loss",
     "explain",
+    "free_memory",
     "gradient_penalty",
     "optim",
     "parametrizations",

@@ -35,7 +35,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         env={**inherited, "PYTHONPATH": os.pathsep.join(paths), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # a guard against hanging; a busy machine takes long
         check=False,
     )
 

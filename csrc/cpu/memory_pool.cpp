@@ -1,5 +1,7 @@
 #include "memory_pool.h"
 
+#include <pthread.h>
+
 #include <cstdlib>
 #include <iterator>
 #include <map>
@@ -8,6 +10,9 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#endif
+#if defined(__GLIBC__)
+#include <malloc.h>
 #endif
 
 namespace fastwgan {
@@ -39,9 +44,18 @@ struct Pool {
   const int64_t limit = limit_from_environment();
 };
 
-// Never destroyed: tensors may outlive everything that is.
+Pool& pool();
+
+// Never destroyed: tensors may outlive everything that is. A fork waits until no other thread,
+// which the child would lack, is inside.
+Pool* new_pool() {
+  pthread_atfork([] { pool().mutex.lock(); }, [] { pool().mutex.unlock(); },
+                 [] { pool().mutex.unlock(); });
+  return new Pool;
+}
+
 Pool& pool() {
-  static Pool& instance = *new Pool;
+  static Pool& instance = *new_pool();
   return instance;
 }
 
@@ -100,7 +114,7 @@ void give_back(Block block) {
   std::free(block.data);
 }
 
-bool pool_limit_is_readable() { return limit_from_environment() != unreadable; }
+bool pool_limit_is_readable() { return pool().limit != unreadable; }
 
 PoolUse pool_use() {
   Pool& p = pool();
@@ -108,15 +122,20 @@ PoolUse pool_use() {
   return {p.taken_bytes, p.waiting_bytes};
 }
 
-void release_waiting_blocks() {
+int64_t release_waiting_blocks() {
   Pool& p = pool();
   std::multimap<size_t, void*> released;
+  int64_t bytes = 0;
   {
     std::lock_guard<std::mutex> lock(p.mutex);
     released.swap(p.waiting);
-    p.waiting_bytes = 0;
+    std::swap(bytes, p.waiting_bytes);
   }
   for (const auto& entry : released) std::free(entry.second);
+#if defined(__GLIBC__)
+  malloc_trim(0);  // blocks between others that are in use stay with the C library otherwise
+#endif
+  return bytes;
 }
 
 }  // namespace fastwgan

@@ -16,7 +16,8 @@ struct Block {
   size_t size;
 };
 
-// False when FASTWGAN_POOL_MIB, the most that waits, is no whole number of mebibytes.
+// False when FASTWGAN_POOL_MIB, the most that waits, was no whole number of mebibytes. The variable
+// is read by the first call of any of these, and never again.
 bool pool_limit_is_readable();
 
 // Throws std::bad_alloc. Any thread may call any of these.
@@ -28,7 +29,8 @@ struct PoolUse {
 };
 PoolUse pool_use();
 
-// Frees all blocks that wait.
-void release_waiting_blocks();
+// Frees all blocks that wait, and has the C library hand back what it keeps free besides. Returns
+// the bytes that waited.
+int64_t release_waiting_blocks();
 
 }  // namespace fastwgan

@@ -3,17 +3,17 @@
 // changes.
 #pragma once
 
-#include <cstdint>
-
-#if defined(FASTWGAN_STD_THREAD)
-// libgomp's barriers are invisible to ThreadSanitizer; this build of the same kernels is not.
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <thread>
 #include <vector>
-#elif defined(_OPENMP)
+
+#if defined(_OPENMP)
 #include <omp.h>
 #endif
+
+#include "forked.h"
 
 namespace fastwgan {
 
@@ -37,13 +37,11 @@ inline Range part_of(int64_t size, int index, int parts, int64_t grain = 1) {
   return {begin < size ? begin : size, end < size ? end : size};
 }
 
-#if defined(FASTWGAN_STD_THREAD)
-
-class Team {
+// Where threads that are not OpenMP's wait for each other.
+class Meeting {
  public:
-  Team(int size) : size_(size) {}
-  int size() const { return size_; }
-  void barrier() {
+  explicit Meeting(int size) : size_(size) {}
+  void wait() {
     std::unique_lock<std::mutex> lock(mutex_);
     const int64_t phase = phase_;
     if (++waiting_ == size_) {
@@ -56,29 +54,22 @@ class Team {
   }
 
  private:
-  int size_, waiting_ = 0;
+  const int size_;
+  int waiting_ = 0;
   int64_t phase_ = 0;
   std::mutex mutex_;
   std::condition_variable arrived_;
 };
 
-template <class Body>
-void parallel(int threads, const Body& body) {  // body(Team&, int thread)
-  Team team(threads);
-  std::vector<std::thread> others;
-  for (int thread = 1; thread < threads; ++thread)
-    others.emplace_back([&, thread] { body(team, thread); });
-  body(team, 0);
-  for (std::thread& other : others) other.join();
-}
-
-#else
-
 class Team {
  public:
-  Team(int size) : size_(size) {}
+  explicit Team(int size, Meeting* meeting = nullptr) : size_(size), meeting_(meeting) {}
   int size() const { return size_; }
   void barrier() {
+    if (meeting_ != nullptr) {
+      meeting_->wait();
+      return;
+    }
 #if defined(_OPENMP)
     if (size_ > 1) {
 #pragma omp barrier
@@ -88,11 +79,29 @@ class Team {
 
  private:
   int size_;
+  Meeting* meeting_;  // of threads that are not OpenMP's, else null
 };
 
 template <class Body>
+void parallel_without_openmp(int threads, const Body& body) {
+  Meeting meeting(threads);
+  const auto work = [&](int thread) {
+    Team team(threads, &meeting);
+    body(team, thread);
+  };
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  for (std::thread& other : others) other.join();
+}
+
+template <class Body>
 void parallel(int threads, const Body& body) {  // body(Team&, int thread)
-#if defined(_OPENMP)
+#if defined(FASTWGAN_STD_THREAD)
+  // libgomp's barriers are invisible to ThreadSanitizer; those of std::thread are not.
+  if (threads > 1) return parallel_without_openmp(threads, body);
+#elif defined(_OPENMP)
+  if (threads > 1 && is_forked()) return parallel_without_openmp(threads, body);
   if (threads > 1) {
 #pragma omp parallel num_threads(threads)
     {
@@ -106,7 +115,5 @@ void parallel(int threads, const Body& body) {  // body(Team&, int thread)
   Team team(1);
   body(team, 0);
 }
-
-#endif
 
 }  // namespace fastwgan

@@ -1,5 +1,7 @@
 #include "plain_tensor.h"
 
+#include <pybind11/gil_safe_call_once.h>
+
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -24,16 +26,21 @@ bool dense(const DLTensor& tensor) {
   return true;
 }
 
-// Lives as long as the process: torch is never unloaded.
-PyObject* class_of(const char* module, const char* name) {
-  return py::module_::import(module).attr(name).cast<py::object>().release().ptr();
+struct Classes {
+  py::object tensor, parameter;
+};
+
+Classes find_classes() {
+  return {py::module_::import("torch").attr("Tensor"),
+          py::module_::import("torch.nn").attr("Parameter")};
 }
 
 bool exact(PyObject* object) {
-  static PyObject* const tensor = class_of("torch", "Tensor");
-  static PyObject* const parameter = class_of("torch.nn", "Parameter");
+  // Not a plain static: importing can hand the GIL to a thread that would wait here with it.
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Classes> stored;
+  const Classes& classes = stored.call_once_and_store_result(&find_classes).get_stored();
   auto* type = reinterpret_cast<PyObject*>(Py_TYPE(object));
-  return type == tensor || type == parameter;
+  return type == classes.tensor.ptr() || type == classes.parameter.ptr();
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "pooled_tensors.h"
 
+#include <pybind11/gil_safe_call_once.h>
+
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -44,6 +46,17 @@ std::unique_ptr<PooledTensor> pooled_memory(const DLTensor& model) {
   return pooled;
 }
 
+const DLExchange* find_exchange() {
+  const py::object capsule =
+      py::module_::import("torch").attr("Tensor").attr("__dlpack_c_exchange_api__");
+  const void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
+  if (found == nullptr) throw py::error_already_set();
+  const auto* table = static_cast<const DLExchange*>(found);
+  if (table->header.version.major != dl_major || table->tensor_from_object == nullptr)
+    throw py::import_error("torch's DLPack exchange table is not of version 1");
+  return table;
+}
+
 py::list pooled_tensors_like(const py::list& tensors) {
   const DLExchange& exchange = torch_exchange();
   py::list outputs;
@@ -70,17 +83,9 @@ py::object pooled_like(const DLTensor& model) {
 }
 
 const DLExchange& torch_exchange() {
-  static const DLExchange* const exchange = [] {
-    const py::object capsule =
-        py::module_::import("torch").attr("Tensor").attr("__dlpack_c_exchange_api__");
-    const void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
-    if (found == nullptr) throw py::error_already_set();
-    const auto* table = static_cast<const DLExchange*>(found);
-    if (table->header.version.major != dl_major || table->tensor_from_object == nullptr)
-      throw py::import_error("torch's DLPack exchange table is not of version 1");
-    return table;
-  }();
-  return *exchange;
+  // Not a plain static: importing can hand the GIL to a thread that would wait here with it.
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<const DLExchange*> exchange;
+  return *exchange.call_once_and_store_result(&find_exchange).get_stored();
 }
 
 void bind_pooled_tensors(py::module_& m) {

@@ -8,6 +8,7 @@ what the mathematics asks: a tangent and a weight gradient a layer.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -86,18 +87,31 @@ def eagerly() -> Iterator[None]:
     with _LOCK:
         if not _stances:
             _stances.append(torch.compiler.set_stance("force_eager"))
-        _stances.append(None)
+        _stances.append(threading.get_ident())
     try:
         yield
     finally:
         with _LOCK:
-            _stances.pop()
+            _stances.remove(threading.get_ident())
             if len(_stances) == 1:
                 _stances.pop().__exit__(None, None, None)
 
 
-_LOCK = threading.Lock()
-_stances: list[Any] = []  # what restores the stance, and an entry a thread or level inside
+_LOCK = threading.RLock()
+_stances: list[Any] = []  # what restores the stance, and the thread of each level inside
+
+
+def _leave_other_threads() -> None:
+    """In a forked child, which has the forking thread alone."""
+    _stances[1:] = [thread for thread in _stances[1:] if thread == threading.get_ident()]
+    if len(_stances) == 1:
+        _stances.pop().__exit__(None, None, None)
+    _LOCK.release()
+
+
+os.register_at_fork(
+    before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_leave_other_threads
+)
 
 
 def input_gradient(at: Run, *, differentiable: bool, flows: bool) -> InputGradient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 LOCK = threading.RLock()
-"""Held by who changes what a module holds."""
+"""Held by who changes what a module holds, and by who forks: a child finds every module whole."""
+os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 Slot = tuple[dict[str, Tensor | None], str]
 """Where a module holds a tensor."""

@@ -1,5 +1,9 @@
 // The memory pool: aligned blocks, reuse, its accounts, and any thread giving back what another
 // took.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <thread>
 
 #include "../../csrc/cpu/memory_pool.h"
@@ -21,6 +25,29 @@ void take_and_give(int seed) {
     }
   }
   for (Block block : held) fastwgan::give_back(block);
+}
+
+// Forks while other threads are in and out of the pool: no child may find its lock held.
+void fork_while_others_take() {
+  std::atomic<bool> done{false};
+  std::vector<std::thread> others;
+  for (int seed = 1; seed <= 3; ++seed)
+    others.emplace_back([&, seed] {
+      while (!done) take_and_give(seed);
+    });
+  for (int round = 0; round < 50; ++round) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(20);
+      fastwgan::give_back(fastwgan::take_block(1000));
+      _exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+  done = true;
+  for (std::thread& other : others) other.join();
 }
 
 }  // namespace
@@ -47,6 +74,9 @@ void check_memory_pool() {
   for (std::thread& thread : threads) thread.join();
   CHECK(fastwgan::pool_use().taken == before.taken);
   CHECK(fastwgan::pool_use().waiting > 0);
-  fastwgan::release_waiting_blocks();
+  CHECK(fastwgan::release_waiting_blocks() > 0);
   CHECK(fastwgan::pool_use().waiting == 0);
+  CHECK(fastwgan::release_waiting_blocks() == 0);
+  fork_while_others_take();
+  CHECK(fastwgan::pool_use().taken == before.taken);
 }
