@@ -25,6 +25,7 @@ from fastwgan.train.lipschitz_watch import watch
 from fastwgan.train.lipschitz_weights import Weights, units_of, weights_of
 from fastwgan.train.methods import name_of
 from fastwgan.train.restored import Restored, restore
+from fastwgan.train.writing import write_whole
 
 __all__ = ["SAMPLES", "Audit", "audit", "run_audit"]
 
@@ -151,7 +152,7 @@ def run_audit(
     folder.path.mkdir(parents=True, exist_ok=True)
     found.draw(folder.audit_png)
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    folder.audit_json.write_text(text + "\n", encoding="utf-8")
+    write_whole(folder.audit_json, (text + "\n").encode())
     return found
 
 
