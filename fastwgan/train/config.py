@@ -22,7 +22,12 @@ MODELS = ("auto", "mlp", "dcgan", "resnet")
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be; `name` is the field, so that the command can name its option."""
+    """A setting that cannot be.
+
+    Attributes:
+        name: Its field, so that the command can name its option.
+        problem: What it was and what it must be, to stand behind the name.
+    """
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name} {problem}")
