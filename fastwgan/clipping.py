@@ -62,7 +62,8 @@ def clip_after_step(
     For RMSprop, `fastwgan.optim.RMSprop(..., weight_clip=bound)` does it in the step's own pass.
 
     Args:
-        optimizer: Any torch optimizer; groups added later are clipped too.
+        optimizer: Any torch optimizer, its parameters as for `clip_weights_`: real floating point,
+            any shape, strides and device; groups added later are clipped too.
         bound: Finite and above zero, in the units of the weights.
         exclude: Predicate of a parameter: True leaves it alone.
 
@@ -75,7 +76,9 @@ def clip_after_step(
         ValueError: `bound` is not above zero and finite, or a parameter is meta or expanded.
 
     torch leaves step hooks out of an optimizer's state_dict, pickle and deep copy: call this again
-    on the copy.
+    on the copy. Not differentiable.
+
+    Source: Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1, line 7.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(

@@ -28,7 +28,10 @@ __all__ = ["CriticLoss", "critic_loss"]
 
 
 class CriticLoss(NamedTuple):
-    """A critic step's numbers. Only `total` is differentiable."""
+    """A critic step's numbers, on the samples' device. Only `total` is differentiable, once.
+
+    The scalars are float64 for float64 samples, else float32; the scores have the critic's dtype.
+    """
 
     total: Tensor
     """Loss and penalties [], what to call `backward()` on."""

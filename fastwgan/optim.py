@@ -33,10 +33,11 @@ class RMSprop(torch.optim.RMSprop):
     rounded once.
 
     Args:
-        params: Parameters, named parameters or groups, as torch's.
-        lr: Learning rate.
+        params: Parameters, named parameters or groups, as torch's: of any shape, strides and
+            device, any floating or complex dtype.
+        lr: Learning rate, in the units of the parameters: gradients are divided by their own scale.
         alpha: Decay of the square average, per step.
-        eps: Added to the root of the square average.
+        eps: Added to the root of the square average, in the units of the gradients.
         weight_decay: L2 penalty's factor.
         momentum: Decay of the momentum buffer.
         centered: Divide by the standard deviation instead of the root mean square.
@@ -44,8 +45,8 @@ class RMSprop(torch.optim.RMSprop):
         foreach: As torch's.
         maximize: Ascend instead of descend.
         differentiable: Let autograd pass through the step, as torch does; not with `weight_clip`.
-        weight_clip: Bound on every element after each step, above zero and finite; None for none.
-            Also a key of a parameter group.
+        weight_clip: Bound on every element after each step, in the units of the parameters, above
+            zero and finite; None for none. Also a key of a parameter group.
 
     Raises:
         TypeError: `weight_clip` is no number.

@@ -29,7 +29,8 @@ class SpectralNorm(nn.Module):
     by its Euclidean norm and has no buffers.
 
     Args:
-        weight: The tensor to be parametrized; its values start u and v off by 15 iterations.
+        weight: The tensor to be parametrized, of any shape with a dimension or more, any floating
+            or complex dtype, device and strides; its values start u and v off by 15 iterations.
         n_power_iterations: 1 or more.
         dim: The dimension that counts the outputs.
         eps: Least divisor in the normalisation of u and v.
@@ -38,6 +39,10 @@ class SpectralNorm(nn.Module):
         IndexError: `dim` is none of the weight's dimensions.
         ValueError: n_power_iterations below 1.
         TypeError: the weight is not of a floating or complex dtype, or not dense.
+
+    Differentiable to any order; u and v count as constants.
+
+    Source: Miyato et al. 2018, https://arxiv.org/abs/1802.05957, algorithm 1.
     """
 
     _u: Tensor

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 import torch
@@ -101,96 +99,13 @@ def test_the_c_abi_is_c(tmp_path: Path) -> None:
 def test_a_checkout_without_kernels_says_what_to_run(tmp_path: Path) -> None:
     source = Path(fastwgan.__file__).parent
     shutil.copytree(source, tmp_path / "fastwgan", ignore=shutil.ignore_patterns("*.so"))
-    said = error_of(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport fastwgan")
+    # An editable install would find the kernels elsewhere.
+    said = error_of(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.meta_path[:] = [f for f in sys.meta_path if f.__module__.startswith('_frozen')]\n"
+        "import fastwgan"
+    )
     assert said == (
         "ImportError: fastwgan's compiled kernels are missing beside this source: "
         "run `pip install -e .` in it."
     )
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the sources alone, built by pip in an environment that holds no torch."""
-    source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("csrc", "fastwgan", "tests"):
-        ignored = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(ROOT / name, source / name, ignore=ignored)
-    folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FASTWGAN_")}
-    environment["FASTWGAN_CUDA"] = "0"  # minutes less where there is nvcc
-    done = subprocess.run(
-        [*command, str(source)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.iterdir()
-    return built
-
-
-def _build_requirements() -> list[str]:
-    (line,) = re.findall(r"^requires = \[(.*)\]$", (ROOT / "pyproject.toml").read_text(), re.M)
-    return re.findall(r'"([a-z0-9_-]+)', line)
-
-
-@pytest.mark.wheel
-def test_the_wheel_needs_no_torch_to_build(wheel: Path) -> None:
-    assert _build_requirements() == ["setuptools", "pybind11"]
-
-
-@pytest.mark.wheel
-def test_the_wheel_holds_the_package_and_one_library(wheel: Path) -> None:
-    with ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if not name.endswith("/")}
-    package = {name for name in names if not re.match(r"fastwgan-[^/]+\.dist-info/", name)}
-    libraries = {name for name in names if re.search(r"\.(so|dylib|dll|a)(\.|$)", name)}
-    assert len(libraries) == 1
-    assert re.match(r"fastwgan/_cpu\.[^/]+\.so$", *libraries)
-    wanted = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "fastwgan").rglob("*")
-        if path.suffix in {".py", ".pyi", ".md", ".typed", ".css", ".js"}
-    }
-    assert {"fastwgan/py.typed", "fastwgan/_cpu.pyi", "fastwgan/ops/rmsprop/README.md"} <= wanted
-    assert package == wanted | libraries | {"fastwgan/_cuda_build.txt"}
-
-
-@linux
-@pytest.mark.wheel
-def test_the_wheels_library_needs_only_the_systems(wheel: Path, tmp_path: Path) -> None:
-    with ZipFile(wheel) as archive:
-        (member,) = (name for name in archive.namelist() if name.endswith(".so"))
-        extension = archive.extract(member, tmp_path)
-    listed = subprocess.check_output(["readelf", "-d", extension], text=True)
-    needed = re.findall(r"\(NEEDED\).*\[([^\]]+)\]", listed)
-    assert needed
-    assert all(re.match(SYSTEM_LIBRARY, name) for name in needed), needed
-    assert not re.search(r"RPATH|RUNPATH", listed)
-    assert _exported(extension) == {"PyInit__cpu"}
-
-
-RUN_ONE_OPERATION = """
-import fastwgan, torch
-weights = torch.full((3,), 2.0)
-fastwgan.clip_weights_(weights, 0.5)
-print(fastwgan.__file__, fastwgan.__version__, weights.tolist(), sep="|")
-"""
-
-
-@pytest.mark.wheel
-def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
-    environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    python = environment / "bin/python"
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", wheel]
-    subprocess.run(install, check=True)
-    (packages,) = environment.glob("lib/python*/site-packages")
-    # torch is borrowed from the environment that runs the tests instead of installed once more.
-    (packages / "torch.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")
-    run = [python, "-I", "-W", "error", "-c", RUN_ONE_OPERATION]
-    file, version, result = subprocess.check_output(run, text=True, cwd=tmp_path).split("|")
-    assert Path(file).is_relative_to(packages)
-    assert version == wheel.name.split("-")[1]
-    assert result.strip() == "[0.5, 0.5, 0.5]"
-    assert (environment / "bin/fastwgan").exists()

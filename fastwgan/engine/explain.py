@@ -76,7 +76,7 @@ def explain(critic: Callable[..., Tensor], example: Tensor, *args: Any) -> Expla
     Args:
         critic: As for `critic_loss`. Called once, so that running statistics and vectors of
             spectral norm move once.
-        example: [batch, *sample], floating point.
+        example: [batch, *sample], floating point, on the critic's device; differentiated nowhere.
         *args: Further arguments of the critic.
 
     Returns:

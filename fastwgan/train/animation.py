@@ -83,7 +83,7 @@ def _captioned(step: int, path: Path, steps: int, width: int) -> Any:
         require(f"PIL.{name}", "drawing training.webp")
         for name in ("Image", "ImageDraw", "ImageFont")
     )
-    with image.open(path) as file:
+    with image.open(path, formats=["PNG"]) as file:
         grid = file.convert("RGB")
     if grid.width > width:
         height = round(grid.height * width / grid.width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from fastwgan.train.extras import require
 from fastwgan.train.lipschitz_report import Audit
+from fastwgan.train.writing import write_whole
 
 _DPI = 100
 _WIDTH = 1100
@@ -41,7 +43,9 @@ def draw(audit: Audit, path: Path) -> None:
     _draw_layers(figure.add_subplot(grid[0, :]), audit)
     _draw_gradients(figure.add_subplot(grid[1, 0]), audit)
     _draw_weights(figure.add_subplot(grid[1, 1]), audit)
-    figure.savefig(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:] or "png")
+    write_whole(path, buffer.getvalue())
 
 
 def _draw_layers(axes: Any, audit: Audit) -> None:

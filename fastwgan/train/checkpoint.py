@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import torch
 
 from fastwgan.train.sealing import sealed_step, write_sealed
-from fastwgan.train.writing import writing
+from fastwgan.train.writing import opened_anew, writing
 
 _FORMAT = "fastwgan training run, version {}"
 _VERSION = 2
@@ -73,7 +73,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
-            with partial.open("wb") as file:
+            with opened_anew(partial) as file:
                 write_sealed(file, archive.getbuffer(), state["step"])
                 file.flush()
                 os.fsync(file.fileno())

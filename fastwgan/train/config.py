@@ -22,7 +22,12 @@ MODELS = ("auto", "mlp", "dcgan", "resnet")
 
 
 class ConfigError(ValueError):
-    """A setting that cannot be; `name` is the field, so that the command can name its option."""
+    """A setting that cannot be.
+
+    Attributes:
+        name: Its field, so that the command can name its option.
+        problem: What it was and what it must be, to stand behind the name.
+    """
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name} {problem}")
@@ -58,7 +63,8 @@ class TrainConfig:
     threads: int = _setting("processor threads of torch and of the kernels")
     model: str = _setting(f"both networks: {', '.join(MODELS)} (by the data)")
     critic: str | None = _setting(
-        "a critic of your own, package.module:Class; that module's code is run"
+        "a critic of your own, package.module:Class; that module's code is run, now and when the "
+        "run is opened again; no other setting runs code that it names"
     )
     pack: int = _setting("rows that the critic judges together (PacGAN), of data without pixels")
     conditional: bool = _setting("give both networks the labels")

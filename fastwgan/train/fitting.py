@@ -56,7 +56,14 @@ def fit(
 
 
 def standard_callbacks(config: TrainConfig) -> list[Callback]:
-    """What the command does round the steps of a run of these settings, in this order."""
+    """What the command does round the steps of a run, for `fit`.
+
+    Args:
+        config: The run's settings, which ask for some of them.
+
+    Returns:
+        The callbacks, in the order in which they are called.
+    """
     chosen: list[Callback] = []
     if config.measure_every:
         chosen += [MeasureDistance(), WriteQuality()]

@@ -13,7 +13,11 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run's files."""
+    """Paths of a run's files.
+
+    Attributes:
+        path: The folder.
+    """
 
     path: Path
 

@@ -25,6 +25,7 @@ from fastwgan.train.lipschitz_watch import watch
 from fastwgan.train.lipschitz_weights import Weights, units_of, weights_of
 from fastwgan.train.methods import name_of
 from fastwgan.train.restored import Restored, restore
+from fastwgan.train.writing import write_whole
 
 __all__ = ["SAMPLES", "Audit", "audit", "run_audit"]
 
@@ -50,7 +51,8 @@ def audit(
     Args:
         critic: A module or function of samples [batch, *shape], and of labels [batch] if it has
             them, to scores [batch, ...].
-        data: [n, *shape], floating point, or a data set of the trainer.
+        data: [n, *shape], floating point, or a data set of the trainer; taken to the dtype and the
+            device of the critic's weights.
         fake: Generated samples [m, *shape]; without them, normal noise with the mean and the
             deviation that the data has in each place.
         labels: [n], for a conditional critic; by default a data set's own, if the critic has a
@@ -61,7 +63,7 @@ def audit(
         config: The settings that the critic was trained by, which the advice then names.
 
     Returns:
-        The audit: print it, `to_dict()` it, `draw(path)` it.
+        The audit: print it, `to_dict()` it, `draw(path)` it. Numbers, without derivatives.
 
     Raises:
         TypeError: `data`, `fake` or the critic's result is of a wrong type.
@@ -151,7 +153,7 @@ def run_audit(
     folder.path.mkdir(parents=True, exist_ok=True)
     found.draw(folder.audit_png)
     text = json.dumps(found.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    folder.audit_json.write_text(text + "\n", encoding="utf-8")
+    write_whole(folder.audit_json, (text + "\n").encode())
     return found
 
 

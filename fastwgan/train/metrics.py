@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastwgan.train.writing import writing
+from fastwgan.train.writing import OutputError, writing
 
 Record = dict[str, float]
 
@@ -79,6 +79,8 @@ class MetricsFile:
     def __init__(self, path: Path, step: int = 0) -> None:
         self._path = path
         with writing(path):
+            if path.is_symlink():  # in a folder from elsewhere: it would be cut off where it leads
+                raise OutputError(f"{path} can't be written: it is a link.")
             kept = _whole_lines(path, step) if path.exists() else b""
             # Unbuffered, so that what a full disk refused isn't tried again when it is closed.
             self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)

@@ -12,6 +12,7 @@ from fastwgan.train import features, fidelity, modes, transport
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.config import ConfigError
 from fastwgan.train.data import Data
+from fastwgan.train.writing import write_whole
 
 if TYPE_CHECKING:
     from fastwgan.train.run import Run
@@ -78,7 +79,7 @@ class WriteQuality(Callback):
         if run.data.held_out is not None:
             answer = {"step": run.step, **evaluate(run.trainer, run.data)}
             text = json.dumps(answer, indent=2, allow_nan=False)
-            run.folder.quality.write_text(text + "\n", encoding="utf-8")
+            write_whole(run.folder.quality, (text + "\n").encode())
 
 
 def _distances(made: Tensor, real: Tensor, held_out: Tensor, seed: int) -> dict[str, Any]:

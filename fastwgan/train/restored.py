@@ -56,6 +56,9 @@ def restore(path: Path) -> Restored:
     Args:
         path: A run's folder or its checkpoint.
 
+    Returns:
+        The networks, on the CPU and in evaluation mode.
+
     Raises:
         CheckpointError: there is none, or it is damaged or not one of ours.
         ConfigError: the run had a critic of its user's own, which can't be imported.

@@ -60,6 +60,12 @@ class Run:
         trainer: Its state.
         data: What it imitates.
         processes: Who trains it; only the writer of them writes files and has callbacks.
+
+    Args:
+        trainer: As above.
+        data: As above.
+        folder: As above.
+        seconds: Spent in the steps that were done before.
     """
 
     def __init__(self, trainer: Trainer, data: Data, folder: RunFolder, seconds: float) -> None:

@@ -62,7 +62,7 @@ class TensorBoard(Callback):
     def _show_samples(self, run: Run) -> None:
         path = frame(run.folder, run.step)
         if path.exists():
-            with require("PIL.Image", "--tensorboard").open(path) as picture:
+            with require("PIL.Image", "--tensorboard").open(path, formats=["PNG"]) as picture:
                 pixels = require("numpy", "--tensorboard").asarray(picture.convert("RGB"))
             self._writer.add_image("samples", pixels, run.step, dataformats="HWC")
 

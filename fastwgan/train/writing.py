@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 class OutputError(OSError):
@@ -34,6 +35,15 @@ def named(error: OSError, path: Path | None = None) -> OutputError:
     return OutputError(reason if file is None else f"{file} can't be written: {reason}")
 
 
+def opened_anew(path: Path) -> BinaryIO:
+    """Opens an empty file for writing in the place of whatever has its name: a link isn't followed.
+
+    A folder that came from elsewhere may hold links to files outside of it.
+    """
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file so that whoever reads it, now or after a crash, finds old or new whole.
 
@@ -43,7 +53,7 @@ def write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     with writing(path):
         try:
-            with partial.open("wb") as file:
+            with opened_anew(partial) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -45,8 +45,8 @@ def differentiate(
     """Multiplies by LeakyReLU's derivative, read off its outputs, and sums columns on the way.
 
     Args:
-        cotangents: [rows, columns], contiguous floating point.
-        outputs: Likewise: what the activation returned.
+        cotangents: [rows, columns], contiguous floating point, on any device.
+        outputs: As cotangents, same dtype and device: what the activation returned.
         results: Likewise; written, and may be the memory of either of the others.
         slope: Of negative values, not negative; 0 is ReLU.
         summed_rows: How many of the first rows of the results are summed; None for no sum.
@@ -82,6 +82,12 @@ def as_matrix(tensor: Tensor) -> Tensor | None:
 
     Channels are the dimension a bias has one number for: of images and volumes dimension 1, which
     must then be innermost in memory; of anything else the last.
+
+    Args:
+        tensor: Any shape, dtype, device and strides.
+
+    Returns:
+        A view: writing to it writes to the tensor. Differentiable as any view.
     """
     if tensor.dim() == 2:
         return tensor if tensor.is_contiguous() else None

@@ -69,7 +69,14 @@ def score(samples: Tensor, layers: Sequence[Layer], loss_rows: int) -> Pass:
 
 
 def runs_natively(samples: Tensor) -> bool:
-    """Whether `score` takes such samples to a kernel."""
+    """Whether `score` takes such samples to a kernel.
+
+    Args:
+        samples: Any shape, dtype and device; only the last two count. Not differentiated.
+
+    Returns:
+        True for float32 and float64 on the CPU, where no other backend is forced.
+    """
     return samples.is_cpu and samples.dtype in _KERNELS and backends.forced() in (None, "cpu")
 
 

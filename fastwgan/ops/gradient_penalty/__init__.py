@@ -37,6 +37,8 @@ def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
         ValueError: shapes, dtypes or devices that do not fit together.
 
     Cost: two readings and one writing of the samples.
+
+    Source: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028, algorithm 1, line 6.
     """
     _check_samples(real, fake, alpha)
     if not is_direct((real, fake, alpha)):
@@ -57,7 +59,8 @@ def norm_penalty(
     for "r1" and "r2".
 
     Args:
-        gradient: [rows, size], floating point, any strides: the critic's gradient at the points.
+        gradient: [rows, size], floating point, any strides and device: the critic's gradient at the
+            points.
         kind: One of `KINDS`.
         target: The norm asked for; read by no "r1" or "r2".
         weight: Factor of the mean.

@@ -93,7 +93,7 @@ def rmsprop_group_(
     is tested anew at every call. Parameters without a gradient are left alone.
 
     Args:
-        parameters: The group's parameters, with or without a gradient.
+        parameters: The group's parameters, of any shapes, with or without a gradient.
         state: The optimizer's state, in torch's keys; written in place, the step counts too.
         lr: As for `rmsprop_`, like all that follow.
         alpha: Decay of the averages.
@@ -105,7 +105,7 @@ def rmsprop_group_(
         weight_clip: Bound, or None.
 
     Returns:
-        False, with nothing written, when it is not the usual case.
+        False, with nothing written, when it is not the usual case. Not differentiable.
     """
     if not takes_plain():
         return False

@@ -44,11 +44,11 @@ def step_plain_(
 
 
 def rmsprop_(
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
-    square_averages: Sequence[Tensor],
-    momentum_buffers: Sequence[Tensor],
-    gradient_averages: Sequence[Tensor],
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    square_averages: list[Tensor],
+    momentum_buffers: list[Tensor],
+    gradient_averages: list[Tensor],
     lr: float,
     alpha: float,
     eps: float,

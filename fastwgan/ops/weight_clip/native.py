@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -21,7 +19,7 @@ def clip_plain_(tensors: list[Tensor], bound: float) -> bool:
     return _cpu.plain_weight_clip(tensors, bound, torch.get_num_threads())
 
 
-def clip_(tensors: Sequence[Tensor], bound: float) -> None:
+def clip_(tensors: list[Tensor], bound: float) -> None:
     """The contract of `reference.clip_`."""
     table = _cpu.TensorTable(tensors)
     if table.bits:

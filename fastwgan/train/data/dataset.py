@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Data:
-    """A data set in memory.
+    """A data set in memory, on the CPU. Nothing of it is differentiated.
 
     Attributes:
         name: What plots and run folders call it.

@@ -16,6 +16,7 @@ import numpy as np
 from fastwgan.train.data import numpy_files
 from fastwgan.train.data.image_files import CACHE, ImageFile
 from fastwgan.train.data.numpy_files import UnreadableArrayError
+from fastwgan.train.writing import opened_anew
 
 if TYPE_CHECKING:
     from fastwgan.train.data.image_reading import Pixels
@@ -83,7 +84,7 @@ class Cache:
         for place in self._places:
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with _partial(place) as partial, partial.open("wb") as file:
+                with _partial(place) as partial, opened_anew(partial) as file:
                     np.savez(
                         file,
                         key=np.array(key),

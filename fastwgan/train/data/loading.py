@@ -27,6 +27,9 @@ def load(
             power of two from 8 to 128 that the smallest image fills.
         label_column: The column of a table that holds labels.
 
+    Returns:
+        The data set, on the CPU.
+
     Raises:
         ConfigError: there is nothing of this name, or it can't be trained on.
         MissingExtraError: a package that reads it isn't installed.

@@ -79,7 +79,7 @@ def data_uri(path: Path) -> str | None:
 
 def is_wide(path: Path) -> bool:
     """Whether a picture shows two side by side, which a phone has no room for."""
-    with require("PIL.Image", "writing report.html").open(path) as image:
+    with require("PIL.Image", "writing report.html").open(path, formats=["PNG"]) as image:
         width, height = image.size
     return bool(width > _WIDE * height)
 
@@ -89,7 +89,7 @@ def last_frame(animation: Path) -> str | None:
     if not animation.is_file():
         return None
     buffer = io.BytesIO()
-    with require("PIL.Image", "writing report.html").open(animation) as film:
+    with require("PIL.Image", "writing report.html").open(animation, formats=["WEBP"]) as film:
         film.seek(film.n_frames - 1)
         film.convert("RGB").save(buffer, format="WEBP", quality=85)
     return _uri(buffer.getvalue(), "image/webp")
