@@ -45,8 +45,9 @@ class RMSprop(torch.optim.RMSprop):
         foreach: As torch's.
         maximize: Ascend instead of descend.
         differentiable: Let autograd pass through the step, as torch does; not with `weight_clip`.
-        weight_clip: Bound on every element after each step, in the units of the parameters, above
-            zero and finite; None for none. Also a key of a parameter group.
+        weight_clip: Bound on every element that a step moves, in the units of the parameters, above
+            zero and finite; None for none. A parameter without a gradient is left alone, clipping
+            included. Also a key of a parameter group.
 
     Raises:
         TypeError: `weight_clip` is no number.

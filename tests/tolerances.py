@@ -204,6 +204,29 @@ _PENALTY: dict[Key, Bound] = {
     },
 }
 
+
+class Nearness(NamedTuple):
+    """The largest distance from float64 that a step of a sequence may have: bound * (norm + floor).
+
+    The floor is there for sums that cancel to rounding, where a norm alone would ask for nothing
+    but luck. Nothing is asked for where an activation was given a value nearer to its kink than
+    `kink`, whose slope rounding decides, or one beyond `reach`, whose own rounding decides all.
+    """
+
+    bound: float
+    floor: float
+    kink: float
+    reach: float
+
+
+# Critics of three layers of up to 18 terms a sum, each step begun at the same numbers.
+SEQUENCES: dict[torch.dtype, Nearness] = {
+    torch.float64: Nearness(1e-11, 1e-2, 1e-11, 1e5),
+    torch.float32: Nearness(1e-4, 1e-2, 1e-4, 1e2),
+    torch.float16: Nearness(rounded(torch.float16, 40), 1.0, 0.1, 4.0),
+    torch.bfloat16: Nearness(rounded(torch.bfloat16, 40), 1.0, 1.0, 4.0),
+}
+
 # The rows below serve test_compare.py, which proves that the comparison itself fails when it must.
 _SELF_TEST: dict[Key, Bound] = {
     ("self_test", torch.float32, 0): Bound(1e-3, "a round number just above the error injected"),
