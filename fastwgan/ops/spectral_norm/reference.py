@@ -164,12 +164,14 @@ def _set_unit(vector: Tensor, product: Tensor, eps: float) -> None:
 
 def _norm(vector: Tensor) -> Tensor:
     """The Euclidean norm, of the vector over its largest entry: no square leaves the range."""
-    if vector.numel() == 0:
-        return torch.linalg.vector_norm(vector)
-    largest = vector.abs().amax()
+    sizes = vector.abs()
+    if sizes.numel() == 0:
+        return sizes.sum()
+    largest = sizes.amax()
     usable = (largest > 0) & (largest < torch.inf)  # also False for NaN, which then stays NaN
     scale = torch.where(usable, largest, 1)
-    return torch.linalg.vector_norm(vector / scale) * scale
+    norm: Tensor = torch.linalg.vector_norm(sizes / scale) * scale
+    return norm
 
 
 def _divide_or_zero(tensor: Tensor, sigma: Tensor) -> Tensor:
