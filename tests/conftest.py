@@ -115,7 +115,7 @@ def why_not_run(name: str) -> str | None:
     return f"this processor or build lacks {instruction_set}"
 
 
-def _contexts(name: str) -> list[AbstractContextManager[None]]:
+def contexts(name: str) -> list[AbstractContextManager[None]]:
     """What to enter for the backend `name` of `BACKENDS`."""
     if name in ("reference", "triton"):
         return [backends.use_backend(name)]
@@ -138,7 +138,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
         request.config.stash[_NOT_RUN][name] = reason
         pytest.skip(f"{name}: {reason}")
     with ExitStack() as stack:
-        for context in _contexts(name):
+        for context in contexts(name):
             stack.enter_context(context)
         yield name
 

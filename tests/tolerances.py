@@ -31,6 +31,8 @@ class Bound(NamedTuple):
 
 Key = tuple[str, torch.dtype, int]
 
+UlpKey = tuple[str, str, torch.dtype]
+
 EXACT = 0.0
 
 
@@ -258,3 +260,77 @@ def _merged(blocks: tuple[dict[Key, Bound], ...]) -> dict[Key, Bound]:
 
 
 TOLERANCES: dict[Key, Bound] = _merged(_BLOCKS)
+
+# Errors in units in the last place of the exact result, as tests/numerics measures them over the
+# whole range: a key is (operation, result, dtype of the input). Where terms of both signs can
+# cancel, the unit is that of the sum of their magnitudes.
+
+
+def chain(times: int) -> float:
+    """Units lost by `times` roundings one after another: the last half, each before up to one."""
+    return times - 0.5
+
+
+def walk(terms: int) -> float:
+    """Units lost by a sum: 3.5 standard deviations of a random walk of errors of half a unit."""
+    return math.sqrt(terms)
+
+
+# One rounding from float32: what float32 has lost before is a thousandth of a half's unit.
+_ONCE = Bound(0.51, "computed in float32, then rounded once")
+_HALVES = (torch.bfloat16, torch.float16)
+
+_ULPS: dict[tuple[str, str], Bound] = {
+    ("weight_clip", "value"): Bound(chain(1), "an input, or the bound as the dtype rounds it"),
+    ("bias_activation", "value"): Bound(chain(3), "the slope, a sum, a product"),
+    ("bias_activation", "derivative"): Bound(chain(2), "the slope, a product"),
+    ("bias_activation", "bias gradient"): Bound(
+        walk(300) + chain(2), "a sum of 300 rows of one sign, each a derivative"
+    ),
+    ("rmsprop", "square average"): Bound(chain(4), "1 - alpha, two products, a sum"),
+    ("rmsprop", "gradient average"): Bound(chain(4), "1 - alpha, a difference, a product, a sum"),
+    ("rmsprop", "momentum buffer"): Bound(
+        chain(9),
+        "a variance of 7 roundings where m^2 is taken off, which a root halves; the root, eps, "
+        "two sums and a division",
+    ),
+    ("rmsprop", "parameter"): Bound(chain(12), "the step, then lr, a product and a difference"),
+    ("gradient_penalty", "points"): Bound(chain(3), "1 - alpha, a product, a sum"),
+    ("gradient_penalty", "norms"): Bound(
+        walk(97) / 2 + chain(4),
+        "a root halves the error of 97 squares; the scale divides and multiplies; the root",
+    ),
+    ("gradient_penalty", "penalty"): Bound(
+        walk(97) + 2 * chain(4) + chain(6),
+        "a norm, squared; the target, a mean of three, the weight",
+    ),
+    ("gradient_penalty", "cotangent"): Bound(
+        walk(97) + 2 * chain(4) + chain(5), "a norm twice: in the slope and in the unit vector"
+    ),
+    ("spectral_norm", "sigma"): Bound(walk(37) + chain(3), "a product of up to 37 terms, its norm"),
+    ("spectral_norm", "vectors"): Bound(
+        2 * walk(37) + chain(3), "a product of up to 37 terms with a vector that was one, its norm"
+    ),
+    ("spectral_norm", "normalised"): Bound(walk(37) + chain(5), "sigma, its inverse, a product"),
+    ("spectral_norm", "gradient"): Bound(
+        2 * walk(37) + chain(4), "sigma, <G, W>, u and v: their errors do not know of one another"
+    ),
+} | {
+    ("feedforward_critic", result): Bound(
+        walk(65 + 19) + chain(3), "products of 65 and of 19 terms, a bias, a slope"
+    )
+    for result in ("scores", "gradient of samples", "gradient of weights")
+}
+
+_ULPS_OF_HALVES: dict[tuple[str, str], Bound] = {
+    ("gradient_penalty", "points"): _ONCE,
+    ("spectral_norm", "normalised"): _ONCE,
+    ("spectral_norm", "gradient"): Bound(
+        chain(1) + 0.5, "rounded once; <G, W> is of the normalised weight as it was rounded"
+    ),
+}
+
+ULPS: dict[UlpKey, Bound] = {
+    (*key, dtype): bound for key, bound in _ULPS.items() for dtype in _FLOATS
+}
+ULPS |= {(*key, dtype): bound for key, bound in _ULPS_OF_HALVES.items() for dtype in _HALVES}

@@ -85,7 +85,7 @@ class PowerIteration {
   double both_halves(double epsilon) {
     std::memset(own_.partial, 0, sizeof(T) * s_.cols());
     row_and_column_step<T>(s_, rows_.begin, rows_.end, b_, shared_.products, own_.partial);
-    const double norm = std::sqrt(team_dot(shared_.products, shared_.products, rows_));
+    const double norm = team_norm(shared_.products, rows_);
     const double square = norm * norm;
     // S^T S b has entries up to sigma^2: where that leaves T's range, or is clamped by epsilon or
     // zero, the half-steps are taken apart.
@@ -113,7 +113,7 @@ class PowerIteration {
   // vector <- product / max(|product|, epsilon), unless the product is zero; each thread its own
   // range, all of it visible to all on return.
   double take(const T* product, T* vector, Range range, double epsilon) {
-    const double norm = std::sqrt(team_dot(product, product, range));
+    const double norm = team_norm(product, range);
     const double divisor = norm < epsilon ? epsilon : norm;  // NaN is kept
     if (norm != 0) divide(product, vector, range, divisor);
     team_.barrier();
@@ -125,9 +125,28 @@ class PowerIteration {
     for (int64_t i = range.begin; i < range.end; ++i) to[i] = from[i] / d;
   }
 
+  // Doubles whose squares leave the range of doubles are scaled by a power of two, exactly. The sum
+  // is the same in every thread, so that all take the same way.
+  double team_norm(const T* x, Range range) {
+    const double square = team_dot(x, x, range);
+    if (std::is_same_v<T, float> || square != square || (square >= 1e-280 && square <= 1e300))
+      return std::sqrt(square);
+    const double scale = std::ldexp(1.0, square < 1 ? 600 : -600);
+    double own = 0;
+    for (int64_t i = range.begin; i < range.end; ++i) {
+      const double scaled = scale * static_cast<double>(x[i]);
+      own += scaled * scaled;
+    }
+    return std::sqrt(team_sum(own)) / scale;
+  }
+
   double team_dot(const T* x, const T* y, Range range) {
     double own;
     exact_dot_of<T>(x + range.begin, y + range.begin, range.end - range.begin, &own);
+    return team_sum(own);
+  }
+
+  double team_sum(double own) {
     if (team_.size() == 1) return own;
     double* squares = shared_.squares;
     team_.barrier();  // the sums of the call before are read by all

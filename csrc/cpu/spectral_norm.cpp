@@ -120,26 +120,41 @@ struct Workspaces {
   }
 };
 
+// 1 / sigma in two steps, factor / divisor: the divisor is 1 unless T has no normal number for the
+// inverse. 0 where sigma is.
+template <class T>
+struct Inverse {
+  T factor = 0, divisor = 1;
+  explicit Inverse(double sigma) {
+    if (sigma == 0) return;
+    factor = static_cast<T>(1.0 / sigma);
+    if (std::isnormal(factor) || std::isinf(sigma)) return;
+    const double root = std::sqrt(std::fabs(sigma));
+    factor = static_cast<T>(std::copysign(1.0, sigma) / root);
+    divisor = static_cast<T>(root);
+  }
+};
+
+template <class T>
+void divide(T* numbers, int64_t size, T divisor) {
+  if (divisor != T(1))
+    for (int64_t i = 0; i < size; ++i) numbers[i] /= divisor;
+}
+
 // to = S / sigma over the rows that this thread has just multiplied.
 template <class T>
 void normalise(const Team& team, int thread, const Matrix<T>& s, double sigma, bool streamed,
                T* to) {
   const Range rows = part_of(s.rows, thread, team.size(), 4);
   const int64_t size = (rows.end - rows.begin) * s.inner;
-  T factor = sigma == 0 ? T(0) : static_cast<T>(1.0 / sigma);
-  T divisor = T(1);
-  if (std::isinf(factor)) {  // sigma below the smallest normal number: divide in two steps
-    factor = static_cast<T>(1.0 / std::sqrt(sigma));
-    divisor = static_cast<T>(std::sqrt(sigma));
-  }
+  const Inverse<T> inverse(sigma);
   for (int64_t o = 0; o < s.outer; ++o) {
     T* piece = to + (o * s.rows + rows.begin) * s.inner;
     if (streamed)
-      scaled_stream<T>(s.piece(o, rows.begin), factor, piece, size);
+      scaled_stream<T>(s.piece(o, rows.begin), inverse.factor, piece, size);
     else
-      scaled_copy<T>(s.piece(o, rows.begin), factor, piece, size);
-    if (divisor != T(1))
-      for (int64_t i = 0; i < size; ++i) piece[i] /= divisor;
+      scaled_copy<T>(s.piece(o, rows.begin), inverse.factor, piece, size);
+    divide(piece, size, inverse.divisor);
   }
 }
 
@@ -203,14 +218,18 @@ void backward_layer(Team& team, int thread, const Matrix<T>& cotangent, const T*
     dot = 0;
     for (int other = 0; other < team.size(); ++other) dot += sums[other * 8];
   }
-  const double inverse = sigma == 0 ? 0.0 : 1.0 / sigma;
-  const double rank_one = sigma_cotangent - dot * inverse;
+  const Inverse<T> inverse(sigma);
+  const double rank_one = sigma_cotangent - (sigma == 0 ? 0.0 : dot / sigma);
+  const double coefficient = rank_one * static_cast<double>(inverse.divisor);
   const Range rows = part_of(cotangent.rows, thread, team.size(), 4);
   for (int64_t o = 0; o < cotangent.outer; ++o)
-    for (int64_t r = rows.begin; r < rows.end; ++r)
-      scaled_sum<T>(cotangent.piece(o, r), static_cast<T>(inverse), b + o * cotangent.inner,
-                    static_cast<T>(rank_one * static_cast<double>(a[r])),
-                    gradient + (o * cotangent.rows + r) * cotangent.inner, cotangent.inner);
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      T* piece = gradient + (o * cotangent.rows + r) * cotangent.inner;
+      scaled_sum<T>(cotangent.piece(o, r), inverse.factor, b + o * cotangent.inner,
+                    static_cast<T>(coefficient * static_cast<double>(a[r])), piece,
+                    cotangent.inner);
+      divide(piece, cotangent.inner, inverse.divisor);
+    }
 }
 
 template <class T>

@@ -25,22 +25,36 @@ struct Source {
   C divisor;
 };
 
-// The norm of n numbers, product(i) each, by the whole block.
+// The sum of the squares of n numbers, scale * product(i) each, by the whole block.
 template <class Product>
-__device__ double block_norm(int64_t n, const Product& product, double* shared) {
+__device__ double block_squares(int64_t n, const Product& product, double scale, double* shared) {
   double sum = 0;
   for (int64_t i = threadIdx.x; i < n; i += block_threads) {
-    const double x = static_cast<double>(product(i));
+    const double x = scale * static_cast<double>(product(i));
     sum += x * x;
   }
-  return sqrt(block_sum(sum, shared));
+  return block_sum(sum, shared);
+}
+
+// The norm of n numbers of type C, product(i) each, by the whole block. Doubles whose squares leave
+// the range of doubles are scaled by a power of two, exactly.
+template <class C, class Product>
+__device__ double block_norm(int64_t n, const Product& product, double* shared) {
+  const double square = block_squares(n, product, 1.0, shared);
+  if constexpr (sizeof(C) == sizeof(double)) {
+    if (square < 1e-280 || square > 1e300) {
+      const double scale = square < 1 ? 0x1p600 : 0x1p-600;
+      return sqrt(block_squares(n, product, scale, shared)) / scale;
+    }
+  }
+  return sqrt(square);
 }
 
 template <class C, class Product>
 __device__ Source<C> source_of(const C* vector, int64_t n, const Product& product, bool has_product,
                                double epsilon, double* shared) {
   if (!has_product) return {vector, false, C(1)};
-  const double norm = block_norm(n, product, shared);
+  const double norm = block_norm<C>(n, product, shared);
   return {vector, norm != 0, static_cast<C>(norm < epsilon ? epsilon : norm)};  // NaN is kept
 }
 
@@ -224,7 +238,7 @@ __global__ void __launch_bounds__(block_threads)
       found += static_cast<double>(vector[i]) * static_cast<double>(product(i));
     found = block_sum(found, sums);
   } else {
-    const double norm = block_norm(n, product, sums);
+    const double norm = block_norm<C>(n, product, sums);
     const double divisor = norm < step.epsilon ? step.epsilon : norm;
     if (norm != 0) {
       found = norm * (norm / divisor);

@@ -51,13 +51,12 @@ __global__ void __launch_bounds__(block_threads)
   if (threadIdx.x == 0) dots[blockIdx.x] = sum;
 }
 
-// gradient = G * inverse + rank_one * a b^T, with N elements of one row at a time.
+// gradient = G / sigma + rank_one * a b^T, with N elements of one row at a time.
 template <class T, int N>
 __device__ void write_tile(const Tile& tile, const T* cotangent, const Wide<T>* a, const Wide<T>* b,
-                           double inverse, double rank_one, T* gradient) {
+                           Wide<T> sigma, double rank_one, T* gradient) {
   using C = Wide<T>;
   const Layer& layer = tile.layer;
-  const C factor = static_cast<C>(inverse);
   const int64_t piece = tile.begin / layer.inner;  // a row of one of the outer blocks
   const int64_t block = piece / layer.rows;
   const int64_t in_piece = tile.begin - piece * layer.inner;
@@ -69,7 +68,8 @@ __device__ void write_tile(const Tile& tile, const T* cotangent, const Wide<T>* 
     const C coefficient = static_cast<C>(rank_one * static_cast<double>(a[down.remainder]));
     Pack<T, N> pack = load<N>(cotangent + i);
     for (int k = 0; k < N; ++k)
-      pack.values[k] = narrowed<T>(factor * widened(pack.values[k]) + coefficient * along[k]);
+      pack.values[k] = narrowed<T>((sigma == 0 ? C(0) : widened(pack.values[k]) / sigma) +
+                                   coefficient * along[k]);
     store(gradient + i, pack);
   }
 }
@@ -87,8 +87,7 @@ __global__ void __launch_bounds__(block_threads)
   for (int64_t i = threadIdx.x; i < layer.flat_tiles; i += block_threads)
     dot += dots[layer.first_flat_tile + i];
   dot = block_sum(dot, shared);
-  const double divisor = static_cast<double>(sigma[tile.index]);
-  const double inverse = divisor == 0 ? 0.0 : 1.0 / divisor;
+  const C divisor = sigma[tile.index];
   const double given =
       sigma_cotangents == nullptr ? 0.0 : static_cast<double>(sigma_cotangents[tile.index]);
   const C* u = vectors + layer.vectors;
@@ -97,11 +96,11 @@ __global__ void __launch_bounds__(block_threads)
   const C* b = layer.swapped ? u : v;
   const T* cotangent = static_cast<const T*>(pointer_of(pointers, tile.index, which_cotangent));
   T* gradient = static_cast<T*>(pointer_of(pointers, tile.index, which_gradient));
-  const double rank_one = given - dot * inverse;
+  const double rank_one = given - (divisor == 0 ? 0.0 : dot / static_cast<double>(divisor));
   if (layer.inner % lanes == 0 && is_aligned(cotangent) && is_aligned(gradient))
-    write_tile<T, lanes>(tile, cotangent, a, b, inverse, rank_one, gradient);
+    write_tile<T, lanes>(tile, cotangent, a, b, divisor, rank_one, gradient);
   else
-    write_tile<T, 1>(tile, cotangent, a, b, inverse, rank_one, gradient);
+    write_tile<T, 1>(tile, cotangent, a, b, divisor, rank_one, gradient);
 }
 
 template <class T>

@@ -4,8 +4,10 @@
 // dimension in the middle. Its matrix W is [rows, cols], cols = outer * inner, column o * inner +
 // i. u is [rows], v is [cols]. Weights, outputs and vectors must not overlap one another.
 //
-// NaN and Inf in a weight reach sigma and the output. sigma == 0 gives an output of zeros and a
-// gradient of zeros. Results repeat bit for bit for a fixed number of threads and instruction set.
+// A norm, and a quotient by sigma, is right to rounding wherever it is itself a normal number: no
+// square and no inverse on the way leaves the range. NaN and Inf in a weight reach sigma and the
+// output. sigma == 0 gives an output of zeros and a gradient of zeros. Results repeat bit for bit
+// for a fixed number of threads and instruction set.
 #pragma once
 
 #include <stdint.h>

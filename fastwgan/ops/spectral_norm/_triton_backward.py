@@ -7,7 +7,8 @@ import triton.language as tl
 
 from fastwgan.ops._triton import ALIGNMENT, divided, load, number
 from fastwgan.ops.spectral_norm import _triton_plan as plan
-from fastwgan.ops.spectral_norm._triton_forward import BLOCK, added_up, place_of
+from fastwgan.ops.spectral_norm._triton_forward import place_of
+from fastwgan.ops.spectral_norm._triton_norms import BLOCK, added_up
 
 FIELDS = tl.constexpr(len(plan.FIELDS))
 DOTTED = tl.constexpr(plan.DOTTED)

@@ -7,15 +7,8 @@ import triton.language as tl
 
 from fastwgan.ops._triton import ALIGNMENT, divided, load, number, store
 from fastwgan.ops.spectral_norm import _triton_plan as plan
-from fastwgan.ops.spectral_norm._triton_forward import (
-    BAND,
-    BLOCK,
-    FIELDS,
-    VECTOR,
-    added_up,
-    norm_of,
-    unit,
-)
+from fastwgan.ops.spectral_norm._triton_forward import BAND, FIELDS, VECTOR, unit
+from fastwgan.ops.spectral_norm._triton_norms import BLOCK, added_up, norm_of
 
 FLAT = tl.constexpr(plan.FLAT)
 _WEIGHT, _U, _V, _OUTPUT, _ROWS, _COLUMNS = (tl.constexpr(index) for index in range(6))
@@ -47,9 +40,13 @@ def divide_kernel(
     # 0 where nothing was iterated: then u and v are the given ones.
     row_norm, column_norm = number(0, WIDE), number(0, WIDE)
     if ITERATED:
-        row_norm = norm_of(sums + tl.load(layer + _ROW_SQUARES), tl.cdiv(rows, BAND), WIDE)
+        row_squares = sums + tl.load(layer + _ROW_SQUARES)
+        row_products = scratch + tl.load(layer + _ROW_PRODUCTS)
+        row_norm = norm_of(row_squares, tl.cdiv(rows, BAND), row_products, rows, WIDE)
+        column_squares = sums + tl.load(layer + _COLUMN_SQUARES)
+        column_products = scratch + tl.load(layer + _COLUMN_PRODUCTS)
         column_norm = norm_of(
-            sums + tl.load(layer + _COLUMN_SQUARES), tl.cdiv(columns, VECTOR), WIDE
+            column_squares, tl.cdiv(columns, VECTOR), column_products, columns, WIDE
         )
         norm = column_norm if U_FIRST else row_norm
         # <p / max(|p|, eps), p> for the last product p.

@@ -11,10 +11,10 @@ import triton.language as tl
 
 from fastwgan.ops._triton import ALIGNMENT, divided, number
 from fastwgan.ops.spectral_norm import _triton_plan as plan
+from fastwgan.ops.spectral_norm._triton_norms import norm_of, norm_of_parts, parts_at
 
 FIELDS = tl.constexpr(len(plan.FIELDS))
 BAND, STRIP, VECTOR = (tl.constexpr(size) for size in (plan.BAND, plan.STRIP, plan.VECTOR))
-BLOCK = tl.constexpr(1024)
 HEIGHT = tl.constexpr(16)  # rows of a tile of Wᵀu
 WIDTH = tl.constexpr(1024)  # bytes of a row of a tile of W v, in the dtype that is computed in
 _WEIGHT, _U, _V = (tl.constexpr(index) for index in range(3))
@@ -22,16 +22,6 @@ _ROWS, _COLUMNS, _INNER, _PART_ROWS, _PARTS = (tl.constexpr(index) for index in 
 _PART_SUMS, _COLUMN_PRODUCTS, _ROW_PRODUCTS, _COLUMN_SQUARES, _ROW_SQUARES = (
     tl.constexpr(index) for index in range(10, 15)
 )
-
-
-@triton.jit
-def added_up(parts, count):
-    """The sum of `count` float64 numbers, in a fixed order."""
-    total = tl.zeros([BLOCK], tl.float64)
-    for start in range(0, count, BLOCK):
-        offsets = start + tl.arange(0, BLOCK)
-        total += tl.load(parts + offsets, mask=offsets < count, other=0.0)
-    return tl.sum(total, axis=0)
 
 
 @triton.jit
@@ -75,11 +65,6 @@ def unit(product, given, norm, eps, WIDE: tl.constexpr):
 
 
 @triton.jit
-def norm_of(squares, count, WIDE: tl.constexpr):
-    return tl.sqrt(added_up(squares, count)).to(WIDE)
-
-
-@triton.jit
 def columns_kernel(
     layers,
     programs,
@@ -106,7 +91,8 @@ def columns_kernel(
     products = scratch + tl.load(layer + _ROW_PRODUCTS)
     norm = number(0, WIDE)
     if not GIVEN:
-        norm = norm_of(sums + tl.load(layer + _ROW_SQUARES), tl.cdiv(rows, BAND), WIDE)
+        squares = sums + tl.load(layer + _ROW_SQUARES)
+        norm = norm_of(squares, tl.cdiv(rows, BAND), products, rows, WIDE)
     column = strip * STRIP + tl.arange(0, STRIP)
     plain = is_plain(weight, columns, inner)
     total = tl.zeros([HEIGHT, STRIP], WIDE)
@@ -126,15 +112,6 @@ def columns_kernel(
 
 
 @triton.jit
-def _parts_at(part_sums, column, columns, parts):
-    """Wᵀu at some columns: its parts added up in their order."""
-    total = tl.load(part_sums + column, mask=column < columns, other=0.0)
-    for part in range(1, parts):
-        total += tl.load(part_sums + part * columns + column, mask=column < columns, other=0.0)
-    return total
-
-
-@triton.jit
 def columns_sum_kernel(layers, programs, scratch, sums, WIDE: tl.constexpr):
     """Wᵀu on VECTOR columns, and the sum of their squares."""
     program = tl.load(programs + tl.program_id(0))
@@ -142,7 +119,7 @@ def columns_sum_kernel(layers, programs, scratch, sums, WIDE: tl.constexpr):
     columns, parts = tl.load(layer + _COLUMNS), tl.load(layer + _PARTS)
     piece = program & 0xFFFFFFFF
     column = piece * VECTOR + tl.arange(0, VECTOR)
-    total = _parts_at(scratch + tl.load(layer + _PART_SUMS), column, columns, parts)
+    total = parts_at(scratch + tl.load(layer + _PART_SUMS), column, columns, parts)
     target = scratch + tl.load(layer + _COLUMN_PRODUCTS) + column
     tl.store(target, total, mask=column < columns)
     wide = total.to(tl.float64)
@@ -164,7 +141,7 @@ def _times_right(
             product = tl.load(products + column, mask=column < columns, other=0.0)
             right = unit(product, right, norm, least, WIDE)
         if SOURCE == 2:
-            right = unit(_parts_at(part_sums, column, columns, parts), right, norm, least, WIDE)
+            right = unit(parts_at(part_sums, column, columns, parts), right, norm, least, WIDE)
         x = tile(weight, row, column, rows, columns, inner, MATRIX, WIDE, PLAIN)
         total += x * right[None, :]
     return tl.sum(total, axis=1)
@@ -198,13 +175,10 @@ def rows_kernel(
     products = scratch + tl.load(layer + _COLUMN_PRODUCTS)
     norm = number(0, WIDE)
     if SOURCE == 1:
-        norm = norm_of(sums + tl.load(layer + _COLUMN_SQUARES), tl.cdiv(columns, VECTOR), WIDE)
+        squares = sums + tl.load(layer + _COLUMN_SQUARES)
+        norm = norm_of(squares, tl.cdiv(columns, VECTOR), products, columns, WIDE)
     if SOURCE == 2:
-        squares = tl.zeros([BLOCK], tl.float64)
-        for start in range(0, columns, BLOCK):
-            at = _parts_at(part_sums, start + tl.arange(0, BLOCK), columns, parts).to(tl.float64)
-            squares += at * at
-        norm = tl.sqrt(tl.sum(squares, axis=0)).to(WIDE)
+        norm = norm_of_parts(part_sums, columns, parts, WIDE)
     row = piece * BAND + tl.arange(0, BAND)
     least = number(eps, WIDE)
     if is_plain(weight, columns, inner):

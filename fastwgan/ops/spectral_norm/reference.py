@@ -79,9 +79,8 @@ def backward(
     outers = outer_products(normalised, vectors, dims)
     for index, (grad, output, outer) in enumerate(zip(grads, normalised, outers, strict=True)):
         wide = grad.to(sigma.dtype)
-        inverse = _divide_or_zero(torch.ones_like(sigma[index]), sigma[index])
         along = (wide * output.to(sigma.dtype)).sum()
-        result = (wide - along * outer) * inverse
+        result = _divide_or_zero(wide - along * outer, sigma[index])
         if grad_sigma is not None:
             result = result + grad_sigma[index] * outer
         results.append(result.to(output.dtype))
@@ -116,12 +115,14 @@ def double_backward(
             continue
         wide = cotangent.to(sigma.dtype)
         grad, output = grads[index].to(sigma.dtype), normalised[index].to(sigma.dtype)
-        inverse = _divide_or_zero(torch.ones_like(sigma[index]), sigma[index])
         across = (wide * outer).sum()  # u^T H v
         along = (grad * output).sum()
-        by_grad.append(((wide - across * output) * inverse).to(grads[index].dtype))
-        by_normalised.append((-across * inverse * grad).to(normalised[index].dtype))
-        by_sigma.append((across * along - (wide * grad).sum()) * inverse * inverse)
+        by_grad.append(_divide_or_zero(wide - across * output, sigma[index]).to(grads[index].dtype))
+        by_normalised.append(
+            _divide_or_zero(-across * grad, sigma[index]).to(normalised[index].dtype)
+        )
+        once = _divide_or_zero(across * along - (wide * grad).sum(), sigma[index])
+        by_sigma.append(_divide_or_zero(once, sigma[index]))
         by_grad_sigma.append(across)
     stacked = torch.stack(by_grad_sigma) if grad_sigma is not None else None
     return by_grad, by_normalised, torch.stack(by_sigma), stacked
@@ -156,9 +157,21 @@ def _power_iteration(
 
 def _set_unit(vector: Tensor, product: Tensor, eps: float) -> None:
     """vector <- product over its norm; kept where the norm is 0, lest u and v die for good."""
-    norm = torch.linalg.vector_norm(product)
+    norm = _norm(product)
     # By out=, which torch.func.grad lets write to a tensor from outside, where copy_ may not.
     torch.where(norm == 0, vector, product / norm.clamp_min(eps), out=vector)
+
+
+def _norm(vector: Tensor) -> Tensor:
+    """The Euclidean norm, of the vector over its largest entry: no square leaves the range."""
+    sizes = vector.abs()
+    if sizes.numel() == 0:
+        return sizes.sum()
+    largest = sizes.amax()
+    usable = (largest > 0) & (largest < torch.inf)  # also False for NaN, which then stays NaN
+    scale = torch.where(usable, largest, 1)
+    norm: Tensor = torch.linalg.vector_norm(sizes / scale) * scale
+    return norm
 
 
 def _divide_or_zero(tensor: Tensor, sigma: Tensor) -> Tensor:
