@@ -3,6 +3,7 @@
 #include <memory>
 #include <new>
 
+#include "arguments.h"
 #include "parallel.h"
 #include "simd.h"
 
@@ -75,15 +76,13 @@ FW_INLINE void differentiate_body(const Rows<T>& rows, T slope) {
 
 FW_DISPATCH(differentiate, (const Rows<T>& rows, T slope), (rows, slope))
 
-bool is_valid(const void* first, int64_t rows, int64_t columns, double slope) {
-  if (rows < 0 || columns < 0 || !(slope >= 0)) return false;
-  return first != nullptr || rows == 0 || columns == 0;
-}
-
 template <class T>
 int forward(T* values, const T* bias, int64_t rows, int64_t columns, double slope, int threads) {
-  if (!is_valid(values, rows, columns, slope)) return FW_INVALID_ARGUMENT;
-  const int64_t bytes = rows * columns * int64_t{sizeof(T)};
+  const int64_t elements = elements_of({rows, columns});
+  if (elements < 0 || !is_there(values, elements) || !is_aligned(bias) || !(slope >= 0))
+    return FW_INVALID_ARGUMENT;
+  if (elements == 0) return FW_OK;
+  const int64_t bytes = elements * int64_t{sizeof(T)};
   parallel(threads_for(bytes, threads), [&](Team& team, int thread) {
     const Range mine = part_of(rows, thread, team.size());
     for (int64_t r = mine.begin; r < mine.end; ++r)
@@ -118,10 +117,14 @@ void differentiate_blocks(Rows<T> rows, T slope, T* block, T* sums) {
 template <class T>
 int backward(const T* cotangents, const T* outputs, T* results, int64_t rows, int64_t columns,
              double slope, int64_t summed_rows, T* bias_gradient, int threads) {
-  if (!is_valid(cotangents, rows, columns, slope) || !is_valid(outputs, rows, columns, slope) ||
-      !is_valid(results, rows, columns, slope) || summed_rows < 0 || summed_rows > rows)
+  const int64_t elements = elements_of({rows, columns});
+  if (elements < 0 || !is_there(cotangents, elements) || !is_there(outputs, elements) ||
+      !is_there(results, elements) || !is_aligned(bias_gradient) ||
+      (bias_gradient != nullptr && !is_count(columns)) || !(slope >= 0) || summed_rows < 0 ||
+      summed_rows > rows)
     return FW_INVALID_ARGUMENT;
-  const int team_size = threads_for(2 * rows * columns * int64_t{sizeof(T)}, threads);
+  if (columns == 0) return FW_OK;
+  const int team_size = threads_for(2 * elements * int64_t{sizeof(T)}, threads);
   // A block and the sums of every thread.
   std::unique_ptr<T[]> scratch;
   if (bias_gradient != nullptr) {

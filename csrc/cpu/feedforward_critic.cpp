@@ -45,7 +45,7 @@ void sum_rows(const Layer<T>& layer, const T* cotangents, int64_t rows, T* resul
 
 template <class T>
 int forward(const fw_feedforward_step* given, const T* samples, T* scores) {
-  if (!is_valid(given) || given->workspace == nullptr || samples == nullptr || scores == nullptr)
+  if (!is_callable<T>(given) || !is_there(samples, 1) || !is_there(scores, 1))
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
   parallel(step.team_size(), [&](Team& team, int thread) {
@@ -126,8 +126,9 @@ void transpose_rows(const Step<T>& step, int64_t index, const Backward<T>& given
 
 template <class T>
 int backward(const fw_feedforward_step* given, const Backward<T>& wanted) {
-  if (!is_valid(given) || given->workspace == nullptr || wanted.samples == nullptr ||
-      wanted.seeds == nullptr || wanted.of_weights == nullptr || wanted.of_biases == nullptr ||
+  if (!is_callable<T>(given) || !is_there(wanted.samples, 1) || !is_there(wanted.seeds, 1) ||
+      !are_aligned(wanted.of_weights, given->count) ||
+      !are_aligned(wanted.of_biases, given->count) || !is_aligned(wanted.gradient) ||
       (wanted.gradient == nullptr && (wanted.of_all || given->loss_rows < given->rows)))
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);
@@ -166,8 +167,9 @@ void penalty_gradient(const Step<T>& step, int64_t index, const Tangent<T>& give
 
 template <class T>
 int tangent(const fw_feedforward_step* given, const Tangent<T>& wanted) {
-  if (!is_valid(given) || given->workspace == nullptr || wanted.seeds == nullptr ||
-      wanted.of_weights == nullptr || (wanted.start == nullptr && given->loss_rows < given->rows) ||
+  if (!is_callable<T>(given) || !is_there(wanted.seeds, 1) || !is_aligned(wanted.start) ||
+      !are_aligned(wanted.of_weights, given->count) ||
+      (wanted.start == nullptr && given->loss_rows < given->rows) ||
       (!wanted.adds && given->loss_rows > 0))
     return FW_INVALID_ARGUMENT;
   const Step<T> step(*given);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "arguments.h"
 #include "fastwgan/feedforward_critic.h"
 #include "feedforward_sums.h"
 
@@ -149,8 +150,8 @@ inline bool is_positive(const fw_feedforward_layer& layer) {
 }
 
 inline bool is_valid(const fw_feedforward_step* step) {
-  if (step == nullptr || step->layers == nullptr || step->count < 1 || step->rows < 1 ||
-      step->threads < 1 || step->loss_rows < 0 || step->loss_rows > step->rows)
+  if (step == nullptr || step->layers == nullptr || step->count < 1 || !is_count(step->count) ||
+      step->rows < 1 || step->threads < 1 || step->loss_rows < 0 || step->loss_rows > step->rows)
     return false;
   int64_t inputs = -1;
   double bound = 0;
@@ -170,6 +171,29 @@ inline bool is_valid(const fw_feedforward_step* step) {
   // Seeds are the last layer's cotangents, and its scores are not read again.
   const fw_feedforward_layer& last = step->layers[step->count - 1];
   return last.slope == 1 && last.mask == nullptr;
+}
+
+// Valid, with a workspace, and its numbers aligned as such of type T are.
+template <class T>
+bool is_callable(const fw_feedforward_step* step) {
+  const auto aligned = [](const void* numbers) {
+    return is_aligned(static_cast<const T*>(numbers));
+  };
+  if (!is_valid(step) || step->workspace == nullptr || !aligned(step->workspace)) return false;
+  for (int64_t l = 0; l < step->count; ++l) {
+    const fw_feedforward_layer& layer = step->layers[l];
+    if (!aligned(layer.weight) || !aligned(layer.bias) || !aligned(layer.mask)) return false;
+  }
+  return true;
+}
+
+// A list of pointers, null among them allowed.
+template <class T>
+bool are_aligned(T* const* pointers, int64_t count) {
+  if (pointers == nullptr) return false;
+  for (int64_t i = 0; i < count; ++i)
+    if (!is_aligned(pointers[i])) return false;
+  return true;
 }
 
 }  // namespace

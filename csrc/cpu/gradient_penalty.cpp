@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "arguments.h"
 #include "parallel.h"
 #include "scaled_copy.h"
 #include "simd.h"
@@ -82,12 +83,13 @@ void cotangent_of(const T* row, int64_t size, double n, double share, Penalty at
 template <class T>
 int gradient_penalty_norm(const T* gradient, int64_t rows, int64_t size, int kind, double target,
                           double weight, T* penalty, T* norms, T* cotangent, int threads) {
-  if (rows < 0 || size < 0 || penalty == nullptr || (rows > 0 && norms == nullptr) ||
-      (rows > 0 && size > 0 && gradient == nullptr) || kind < FW_PENALTY_TWO_SIDED ||
+  const int64_t elements = elements_of({rows, size});
+  if (elements < 0 || !is_count(rows) || !is_there(penalty, 1) || !is_there(norms, rows) ||
+      !is_there(gradient, elements) || !is_aligned(cotangent) || kind < FW_PENALTY_TWO_SIDED ||
       kind > FW_PENALTY_SQUARE)
     return FW_INVALID_ARGUMENT;
   const double share = weight / static_cast<double>(rows);
-  parallel(threads_for(2 * rows * size * int64_t{sizeof(T)}, threads), [&](Team& team, int thread) {
+  parallel(threads_for(2 * elements * int64_t{sizeof(T)}, threads), [&](Team& team, int thread) {
     const Range mine = part_of(rows, thread, team.size());
     for (int64_t r = mine.begin; r < mine.end; ++r) {
       const double n = norm(gradient + r * size, size);
@@ -109,13 +111,15 @@ int gradient_penalty_norm(const T* gradient, int64_t rows, int64_t size, int kin
 template <class T>
 int gradient_penalty_interpolate(const T* real, const T* fake, const T* alpha, T* interpolates,
                                  int64_t rows, int64_t size, int64_t groups, int threads) {
-  if (rows < 0 || size < 0 || groups < 0 || (rows > 0 && (groups == 0 || rows % groups != 0)))
+  const int64_t elements = elements_of({rows, size});
+  if (elements < 0 || groups < 0 || (rows > 0 && (groups == 0 || rows % groups != 0)))
     return FW_INVALID_ARGUMENT;
-  if (rows == 0 || size == 0) return FW_OK;
-  if (real == nullptr || fake == nullptr || alpha == nullptr || interpolates == nullptr)
+  if (elements == 0) return FW_OK;
+  if (!is_there(real, elements) || !is_there(fake, elements) || !is_there(alpha, groups) ||
+      !is_there(interpolates, elements))
     return FW_INVALID_ARGUMENT;
   const int64_t rows_per_group = rows / groups;
-  parallel(threads_for(3 * rows * size * int64_t{sizeof(T)}, threads), [&](Team& team, int thread) {
+  parallel(threads_for(3 * elements * int64_t{sizeof(T)}, threads), [&](Team& team, int thread) {
     const Range mine = part_of(rows, thread, team.size());
     for (int64_t r = mine.begin; r < mine.end; ++r)
       interpolate<T>(real + r * size, fake + r * size, alpha[r / rows_per_group],

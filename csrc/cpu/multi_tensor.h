@@ -3,15 +3,20 @@
 
 #include <cstdint>
 
+#include "arguments.h"
 #include "parallel.h"
 
 namespace fastwgan {
 
-template <class Pointer>
-bool valid_tensors(const Pointer* tensors, const int64_t* sizes, int64_t count) {
-  if (count < 0 || (count > 0 && (tensors == nullptr || sizes == nullptr))) return false;
-  for (int64_t i = 0; i < count; ++i)
-    if (sizes[i] < 0 || (sizes[i] > 0 && tensors[i] == nullptr)) return false;
+template <class T>
+bool valid_tensors(T* const* tensors, const int64_t* sizes, int64_t count) {
+  if (!is_count(count) || (count > 0 && (tensors == nullptr || sizes == nullptr))) return false;
+  int64_t total = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (!is_count(sizes[i]) || !is_there(tensors[i], sizes[i])) return false;
+    total += sizes[i];
+    if (!is_count(total)) return false;
+  }
   return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <vector>
 
 namespace py = pybind11;
@@ -52,7 +53,8 @@ int plain_bits(PyObject* object, DLTensor* tensor) {
   }
   if (tensor->device.device_type != dl_cpu || tensor->dtype.code != dl_float ||
       (tensor->dtype.bits != 32 && tensor->dtype.bits != 64) || tensor->dtype.lanes != 1 ||
-      !dense(*tensor))
+      !dense(*tensor) ||
+      reinterpret_cast<uintptr_t>(data_of(*tensor)) % (tensor->dtype.bits / 8) != 0)
     return 0;
   // A view that is negated has gaps, unless it has a single element, as the last bias of a critic.
   return size_of(*tensor) == 1 && is_negated(object) ? 0 : tensor->dtype.bits;

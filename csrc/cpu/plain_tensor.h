@@ -8,8 +8,9 @@
 namespace fastwgan {
 
 // 32 or 64 when the object is a tensor of that float type, in CPU memory, that fills its memory
-// without gaps or overlap and is not negated lazily; else 0. `tensor` points into the object. An
-// object that is no tensor, or one without memory (meta, sparse), is 0 with `tensor` as it was.
+// without gaps or overlap, aligned to its elements, and is not negated lazily; else 0. `tensor`
+// points into the object. An object that is no tensor, or one without memory (meta, sparse), is 0
+// with `tensor` as it was.
 int plain_bits(PyObject* object, DLTensor* tensor);
 
 // The same, for exactly torch.Tensor and torch.nn.Parameter: 0 for every other subclass.

@@ -6,6 +6,7 @@
 #include <new>
 #include <vector>
 
+#include "arguments.h"
 #include "power_iteration.h"
 #include "scaled_copy.h"
 
@@ -48,16 +49,23 @@ template <class T>
 Matrix<T> stored_matrix(const fw_spectral_norm_layer& layer) {
   const T* data = static_cast<const T*>(layer.weight);
   if (transposed(layer)) return {data, 1, layer.outer, layer.rows};
-  return {data, layer.outer, layer.rows, layer.inner};
+  return {data, layer.inner == 0 ? 0 : layer.outer, layer.rows, layer.inner};
 }
 
 int64_t cols_of(const fw_spectral_norm_layer& layer) { return layer.outer * layer.inner; }
 int64_t size_of(const fw_spectral_norm_layer& layer) { return layer.rows * cols_of(layer); }
 
 bool valid_layers(const fw_spectral_norm_layer* layers, int64_t count) {
-  if (count < 0 || (count > 0 && layers == nullptr)) return false;
-  for (int64_t i = 0; i < count; ++i)
-    if (layers[i].outer < 0 || layers[i].rows < 0 || layers[i].inner < 0) return false;
+  if (!is_count(count) || (count > 0 && layers == nullptr)) return false;
+  int64_t vectors = 0, weights = 0;  // elements of all layers
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t cols = elements_of({layers[i].outer, layers[i].inner});
+    const int64_t size = elements_of({layers[i].rows, cols});
+    if (cols < 0 || size < 0 || !is_count(layers[i].rows)) return false;
+    vectors += layers[i].rows + cols;
+    weights += size;
+    if (!is_count(vectors) || !is_count(weights)) return false;
+  }
   return true;
 }
 
@@ -80,6 +88,12 @@ int64_t bytes_of(const fw_spectral_norm_layer* layers, int64_t count, int64_t el
   int64_t size = 0;
   for (int64_t i = 0; i < count; ++i) size += size_of(layers[i]);
   return size * element;
+}
+
+int64_t elements_of_vectors(const fw_spectral_norm_layer* layers, int64_t count) {
+  int64_t elements = 0;
+  for (int64_t i = 0; i < count; ++i) elements += layers[i].rows + cols_of(layers[i]);
+  return elements;
 }
 
 // Where in `vectors` each layer's u begins; its v follows.
@@ -163,13 +177,15 @@ int spectral_norm_forward(const fw_spectral_norm_layer* layers, T* const* normal
                           T* vectors, int64_t count, const fw_spectral_norm_options* options,
                           int threads) {
   if (!valid_layers(layers, count) || options == nullptr || options->iterations < 0 ||
-      !(options->epsilon >= 0) ||
-      (count > 0 && (normalised == nullptr || sigma == nullptr || vectors == nullptr)))
+      !(options->epsilon >= 0) || !is_there(sigma, count) ||
+      !is_there(vectors, elements_of_vectors(layers, count)) ||
+      (count > 0 && normalised == nullptr))
     return FW_INVALID_ARGUMENT;
   for (int64_t i = 0; i < count; ++i)
-    if ((size_of(layers[i]) > 0 && (layers[i].weight == nullptr || normalised[i] == nullptr)) ||
-        (layers[i].rows > 0 && layers[i].u == nullptr) ||
-        (cols_of(layers[i]) > 0 && layers[i].v == nullptr))
+    if (!is_there(static_cast<const T*>(layers[i].weight), size_of(layers[i])) ||
+        !is_there(normalised[i], size_of(layers[i])) ||
+        !is_there(static_cast<T*>(layers[i].u), layers[i].rows) ||
+        !is_there(static_cast<T*>(layers[i].v), cols_of(layers[i])))
       return FW_INVALID_ARGUMENT;
 
   const int64_t bytes = bytes_of(layers, count, sizeof(T));
@@ -236,13 +252,13 @@ template <class T>
 int spectral_norm_backward(const fw_spectral_norm_layer* layers, const T* const* cotangents,
                            const T* const* normalised, const T* sigma, const T* sigma_cotangents,
                            const T* vectors, T* const* gradients, int64_t count, int threads) {
-  if (!valid_layers(layers, count) ||
-      (count > 0 && (cotangents == nullptr || normalised == nullptr || sigma == nullptr ||
-                     vectors == nullptr || gradients == nullptr)))
+  if (!valid_layers(layers, count) || !is_there(sigma, count) || !is_aligned(sigma_cotangents) ||
+      !is_there(vectors, elements_of_vectors(layers, count)) ||
+      (count > 0 && (cotangents == nullptr || normalised == nullptr || gradients == nullptr)))
     return FW_INVALID_ARGUMENT;
   for (int64_t i = 0; i < count; ++i)
-    if (size_of(layers[i]) > 0 &&
-        (cotangents[i] == nullptr || normalised[i] == nullptr || gradients[i] == nullptr))
+    if (!is_there(cotangents[i], size_of(layers[i])) ||
+        !is_there(normalised[i], size_of(layers[i])) || !is_there(gradients[i], size_of(layers[i])))
       return FW_INVALID_ARGUMENT;
 
   const int team_size = threads_for(4 * bytes_of(layers, count, sizeof(T)), threads);

@@ -14,6 +14,7 @@ from fastwgan.engine.direct import Call, calls_of
 from fastwgan.engine.feedforward import Described, Feedforward, Shape
 from fastwgan.ops import feedforward_critic
 from fastwgan.ops._library import no_mode_active
+from fastwgan.ops._pointers import is_aligned
 from fastwgan.ops.feedforward_critic import Layer
 
 _EXACT = (Tensor, Parameter)
@@ -166,6 +167,7 @@ class _Reader:
             and tensor.dtype is self._dtype
             and tensor.is_cpu
             and tensor.is_contiguous()
+            and is_aligned(tensor)
             and tensor.numel() > 0
             and id(tensor) not in self._seen
         )

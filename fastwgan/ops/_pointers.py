@@ -24,6 +24,17 @@ def table(values: Iterable[int]) -> Table:
     return Table(entries, entries.buffer_info()[0])
 
 
+def is_aligned(tensor: Tensor) -> bool:
+    """Whether the address is a multiple of an element's size; that of bytes viewed may not be."""
+    return tensor.data_ptr() % tensor.element_size() == 0
+
+
+def packed(tensor: Tensor) -> Tensor:
+    """The tensor as a kernel reads it, contiguous, aligned, not negated lazily: or a copy."""
+    contiguous = tensor.resolve_neg().contiguous()
+    return contiguous if is_aligned(contiguous) else contiguous.clone()
+
+
 def pointers(tensors: Iterable[Tensor]) -> Table:
     """The tensors' addresses as an int64 table."""
     return table(map(_data_ptr, tensors))

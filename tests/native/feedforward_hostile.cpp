@@ -82,6 +82,8 @@ class Refusals {
     homeless.workspace = nullptr;
     CHECK(fw_feedforward_critic_workspace(&homeless) == static_cast<int64_t>(workspace_.size()));
     refuse_calls(&homeless);
+    homeless.workspace = reinterpret_cast<char*>(workspace_.data()) + 1;
+    refuse_calls(&homeless);
   }
 
   // Compares with `other`, which has seen no call, what a call could have written.

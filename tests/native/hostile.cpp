@@ -15,6 +15,15 @@ void refused(Entry entry, Arguments... arguments) {
   CHECK(entry(arguments...) == FW_INVALID_ARGUMENT);
 }
 
+// More elements than 64 bits count as bytes; two of them more than they count at all.
+constexpr int64_t huge = int64_t{1} << 62;
+
+// One byte further than numbers may begin.
+template <class T>
+T* misaligned(T* numbers) {
+  return reinterpret_cast<T*>(reinterpret_cast<uintptr_t>(numbers) + 1);
+}
+
 template <class T, class Clip>
 void hostile_weight_clip(Clip clip) {
   Buffer<T> a(5), b(5);
@@ -29,6 +38,11 @@ void hostile_weight_clip(Clip clip) {
   refused(clip, tensors, sizes, -1, 0.1, 1);
   refused(clip, missing, sizes, 2, 0.1, 1);
   refused(clip, tensors, negative, 2, 0.1, 1);
+  T* crooked[2] = {a.data(), misaligned(b.data())};
+  const int64_t beyond[2] = {huge, huge}, fours[2] = {4, 4};
+  refused(clip, tensors, beyond, 2, 0.1, 1);
+  refused(clip, tensors, sizes, huge, 0.1, 1);
+  refused(clip, crooked, fours, 2, 0.1, 1);
   CHECK(clip(missing, none, 2, 0.1, 1) == FW_OK);
   CHECK(clip(nullptr, nullptr, 0, 0.1, 1) == FW_OK);
   CHECK(a == before);
@@ -58,6 +72,10 @@ void hostile_rmsprop(Step step) {
   refused(step, ps, gs, missing, ms, as, sizes, 1, &good, 1);
   refused(step, ps, gs, ss, missing, as, sizes, 1, &good, 1);
   refused(step, ps, gs, ss, ms, missing, sizes, 1, &good, 1);
+  T* crooked[1] = {misaligned(p.data())};
+  const int64_t four[1] = {4}, beyond[1] = {huge};
+  refused(step, ps, gs, ss, ms, as, beyond, 1, &good, 1);
+  refused(step, ps, gs, crooked, ms, as, four, 1, &good, 1);
   for (double clip : {0.0, -1.0, static_cast<double>(NAN)}) {
     fw_rmsprop_options bad = good;
     bad.weight_clip = clip;
@@ -81,6 +99,10 @@ void hostile_interpolate(Interpolate mix) {
   refused(mix, r, f, al, to.data(), 4, 3, -4, 1);
   refused(mix, r, f, al, to.data(), 4, 3, 0, 1);
   refused(mix, r, f, al, to.data(), 4, 3, 3, 1);
+  refused(mix, r, f, al, to.data(), 4, huge, 4, 1);
+  refused(mix, r, f, al, to.data(), huge, huge, 4, 1);
+  refused(mix, r, f, al, misaligned(to.data()), 3, 3, 3, 1);
+  CHECK(mix(r, f, al, to.data(), huge, 0, 4, 1) == FW_OK);
   CHECK(mix(nullptr, nullptr, nullptr, nullptr, 4, 0, 4, 1) == FW_OK);
   CHECK(mix(nullptr, nullptr, nullptr, nullptr, 0, 3, 0, 1) == FW_OK);
   CHECK(to == before);
@@ -99,6 +121,9 @@ void hostile_norm(Norm norm) {
   refused(norm, g, 4, 3, 3, 1.0, 1.0, p, n, c, 1);
   refused(norm, g, 4, 3, 0, 1.0, 1.0, nullptr, n, c, 1);
   refused(norm, g, 4, 3, 0, 1.0, 1.0, p, nullptr, c, 1);
+  refused(norm, g, 4, huge, 0, 1.0, 1.0, p, n, c, 1);
+  refused(norm, g, huge, 0, 0, 1.0, 1.0, p, n, c, 1);
+  refused(norm, misaligned(g), 3, 3, 0, 1.0, 1.0, p, n, c, 1);
   CHECK(penalty == before[0] && norms == before[1] && cotangent == before[2]);
   CHECK(norm(nullptr, 0, 3, 0, 1.0, 1.0, p, nullptr, nullptr, 1) == FW_OK);
   CHECK(norm(nullptr, 4, 0, 0, 1.0, 1.0, p, n, nullptr, 1) == FW_OK);
@@ -119,13 +144,18 @@ void hostile_forward(Forward run) {
   refused(run, &good, outs, s, vs, -1, &once, 1);
   refused(run, &good, outs, s, vs, 1, nullptr, 1);
   refused(run, &good, missing, s, vs, 1, &once, 1);
-  std::vector<fw_spectral_norm_layer> bad(6, good);
+  std::vector<fw_spectral_norm_layer> bad(12, good);
   bad[0].weight = nullptr;
   bad[1].u = nullptr;
   bad[2].v = nullptr;
   bad[3].outer = -1;
   bad[4].rows = -3;
   bad[5].inner = -4;
+  bad[6].outer = bad[7].rows = bad[8].inner = huge;
+  bad[9].rows = 0;  // and yet there are columns
+  bad[9].outer = bad[9].inner = huge;
+  bad[10] = {misaligned(w.data()), u.data(), v.data(), 1, 2, 4};
+  bad[11] = {w.data(), u.data(), misaligned(v.data()), 1, 3, 3};
   for (const fw_spectral_norm_layer& layer : bad) refused(run, &layer, outs, s, vs, 1, &once, 1);
   for (const fw_spectral_norm_options& options :
        {fw_spectral_norm_options{-1, 0, 1e-12}, fw_spectral_norm_options{1, 0, -1e-12},
@@ -134,6 +164,8 @@ void hostile_forward(Forward run) {
   CHECK(u == before[0] && v == before[1] && out == before[2] && sigma == before[3] &&
         vectors == before[4]);
   CHECK(run(nullptr, nullptr, nullptr, nullptr, 0, &once, 1) == FW_OK);
+  const fw_spectral_norm_layer empty = {nullptr, u.data(), nullptr, huge, 3, 0};  // ends at once
+  CHECK(run(&empty, missing, s, vs, 1, &once, 1) == FW_OK);
 }
 
 template <class T, class Backward>
@@ -154,10 +186,11 @@ void hostile_backward(Backward run) {
   refused(run, &good, missing, ns, s, none, vs, gs, 1, 1);
   refused(run, &good, cs, missing, s, none, vs, gs, 1, 1);
   refused(run, &good, cs, ns, s, none, vs, no_gradient, 1, 1);
-  std::vector<fw_spectral_norm_layer> bad(3, good);
+  std::vector<fw_spectral_norm_layer> bad(5, good);
   bad[0].outer = -1;
   bad[1].rows = -3;
   bad[2].inner = -4;
+  bad[3].rows = bad[4].inner = huge;
   for (const fw_spectral_norm_layer& layer : bad)
     refused(run, &layer, cs, ns, s, none, vs, gs, 1, 1);
   CHECK(gradient == before);
@@ -183,6 +216,13 @@ void hostile_bias_activation(Forward forward, Backward backward) {
   refused(backward, d, y, to, 3, 4, -0.2, 3, into, 1);
   refused(backward, d, y, to, 3, 4, 0.2, 4, into, 1);
   refused(backward, d, y, to, 3, 4, 0.2, -1, into, 1);
+  refused(forward, x, missing, huge, 4, 0.2, 1);
+  refused(forward, misaligned(x), missing, 2, 4, 0.2, 1);
+  refused(backward, d, y, to, huge, 4, 0.2, 3, into, 1);
+  refused(backward, d, y, to, 0, huge, 0.2, 0, into, 1);
+  refused(backward, d, y, misaligned(to), 2, 4, 0.2, 2, into, 1);
+  CHECK(forward(x, missing, huge, 0, 0.2, 1) == FW_OK);  // ends at once
+  CHECK(backward(d, y, to, huge, 0, 0.2, huge, into, 1) == FW_OK);
   CHECK(values == before[0] && results == before[1] && sums == before[2]);
   CHECK(forward(nullptr, nullptr, 0, 4, 0.2, 1) == FW_OK);
   CHECK(backward(nullptr, nullptr, nullptr, 0, 4, 0.2, 0, nullptr, 1) == FW_OK);

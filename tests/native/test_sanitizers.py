@@ -6,15 +6,12 @@ The C++ files in this folder are the driver, and the faults that prove the tools
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from fastwgan import backends
+from tests.native.programs import assert_clean, run
 from tests.native.toolchain import ADDRESS, COMPILER, SANITIZERS, THREAD, Sanitizer, Toolchain
 
 pytestmark = [
@@ -22,32 +19,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="uses gcc's sanitizers on Linux"),
     pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler here"),
 ]
-
-# Address space randomisation beyond this leaves no room for ThreadSanitizer's shadow memory.
-RANDOM_BITS = Path("/proc/sys/vm/mmap_rnd_bits")
-MOST_RANDOM_BITS = 28
-
-
-@pytest.fixture(scope="session")
-def toolchain(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
-    return Toolchain(tmp_path_factory.mktemp("native"))
-
-
-def _run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(program), *arguments]
-    if RANDOM_BITS.exists() and int(RANDOM_BITS.read_text()) > MOST_RANDOM_BITS:
-        setarch = shutil.which("setarch")
-        assert setarch is not None
-        command = [setarch, os.uname().machine, "-R", *command]
-    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": ""}
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-
-
-def _assert_clean(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("instruction_set", backends.instruction_sets())
@@ -58,15 +29,15 @@ def test_every_kernel_is_clean(
     threads = ["1", "3"] if sanitizer is ADDRESS else ["3"]
     if sanitizer is THREAD and instruction_set == backends.instruction_sets()[0]:
         threads = ["2", "4"]
-    done = _run(toolchain.driver(sanitizer), instruction_set, *threads)
-    _assert_clean(done)
+    done = run(toolchain.driver(sanitizer), instruction_set, *threads)
+    assert_clean(done)
     checks = int(done.stdout.split()[0])
     assert checks > 1_000_000
 
 
 def test_the_driver_knows_the_same_instruction_sets(toolchain: Toolchain) -> None:
-    done = _run(toolchain.driver(ADDRESS))
-    _assert_clean(done)
+    done = run(toolchain.driver(ADDRESS))
+    assert_clean(done)
     assert done.stdout.split() == backends.instruction_sets()
 
 
@@ -82,7 +53,7 @@ def test_the_driver_knows_the_same_instruction_sets(toolchain: Toolchain) -> Non
 def test_the_sanitizers_see_what_they_are_trusted_to_see(
     toolchain: Toolchain, sanitizer: Sanitizer, fault: str, said: str
 ) -> None:
-    done = _run(toolchain.faults(sanitizer), fault)
+    done = run(toolchain.faults(sanitizer), fault)
     assert done.returncode != 0
     assert said in done.stderr
 
@@ -93,4 +64,4 @@ def test_the_sanitizers_see_what_they_are_trusted_to_see(
 def test_they_say_nothing_of_right_programs(
     toolchain: Toolchain, sanitizer: Sanitizer, program: str
 ) -> None:
-    _assert_clean(_run(toolchain.faults(sanitizer), program))
+    assert_clean(run(toolchain.faults(sanitizer), program))

@@ -23,6 +23,7 @@ CHECKS = [
         "feedforward_hostile",
     )
 ]
+FUZZ = sorted(HERE.glob("fuzz*.cpp"))
 _PYTHONS_END = ("bindings", "plain_", "pooled_tensors", "tensor_table")
 KERNELS = [
     p for p in sorted((ROOT / "csrc/cpu").glob("*.cpp")) if not p.stem.startswith(_PYTHONS_END)
@@ -52,23 +53,37 @@ class Toolchain:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.plain = self._compiled(CHECKS, Sanitizer("plain", ()))
+        self.objects: dict[str, list[Path]] = {}  # kernels, by sanitizer
         self.programs: dict[tuple[str, str], Path] = {}
 
     def driver(self, sanitizer: Sanitizer) -> Path:
         """The checks, left plain, over kernels that the sanitizer watches."""
-        return self._program("driver", KERNELS, self.plain, sanitizer)
+        return self._program("driver", self._kernels(sanitizer), self.plain, sanitizer)
+
+    def fuzz(self, sanitizer: Sanitizer) -> Path:
+        """Random calls, themselves plain, of kernels that the sanitizer watches."""
+        if ("fuzz", sanitizer.name) in self.programs:
+            return self.programs["fuzz", sanitizer.name]
+        random_calls = self._compiled(FUZZ, Sanitizer("plain", ()))
+        return self._program("fuzz", self._kernels(sanitizer), random_calls, sanitizer)
 
     def faults(self, sanitizer: Sanitizer) -> Path:
         """The programs that are wrong on purpose."""
-        return self._program("faults", [HERE / "faults.cpp"], [], sanitizer)
+        return self._program(
+            "faults", self._compiled([HERE / "faults.cpp"], sanitizer), [], sanitizer
+        )
+
+    def _kernels(self, sanitizer: Sanitizer) -> list[Path]:
+        if sanitizer.name not in self.objects:
+            self.objects[sanitizer.name] = self._compiled(KERNELS, sanitizer)
+        return self.objects[sanitizer.name]
 
     def _program(
-        self, name: str, sources: list[Path], objects: list[Path], sanitizer: Sanitizer
+        self, name: str, watched: list[Path], objects: list[Path], sanitizer: Sanitizer
     ) -> Path:
         key = name, sanitizer.name
         if key not in self.programs:
             program = self.folder / f"{name}-{sanitizer.name}"
-            watched = self._compiled(sources, sanitizer)
             self._run([*sanitizer.flags, "-pthread", *objects, *watched, "-o", program])
             self.programs[key] = program
         return self.programs[key]

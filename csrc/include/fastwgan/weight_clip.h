@@ -1,6 +1,6 @@
 // Weight clipping: every element x of every tensor becomes min(max(x, -bound), bound); NaN stays.
 //
-// tensors [count] pointers to memory of sizes[i] elements each, any alignment; tensors must not
+// tensors [count] pointers to memory of sizes[i] elements each; tensors must not
 // overlap. bound > 0 and not NaN. A size of zero allows a null pointer. Each element is read and
 // written once. Any number of threads gives the same result.
 #pragma once

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastwgan import _cpu
+from fastwgan.ops._pointers import packed
 
 _FORWARD = {
     torch.float32: _cpu.bias_activation_forward_f32,
@@ -20,7 +21,7 @@ _BACKWARD = {
 def activate_(values: Tensor, bias: Tensor | None, slope: float) -> None:
     """The contract of `reference.activate_`, for contiguous float32 and float64."""
     rows, columns = values.shape
-    bias = None if bias is None else bias.resolve_neg().contiguous()
+    bias = None if bias is None else packed(bias)
     address = 0 if bias is None else bias.data_ptr()
     _FORWARD[values.dtype](
         values.data_ptr(), address, rows, columns, slope, torch.get_num_threads()

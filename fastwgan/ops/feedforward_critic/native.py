@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastwgan import _cpu
-from fastwgan.ops._pointers import table
+from fastwgan.ops._pointers import is_aligned, table
 from fastwgan.ops.feedforward_critic.reference import Gradients, Layer, Pass
 from fastwgan.ops.gradient_penalty.native import KINDS
 
@@ -63,6 +63,7 @@ class Plan:
         `after` is a run of the loss's rows that this one's tangent will complete: its memory is
         taken over.
         """
+        samples = samples if is_aligned(samples) else samples.clone()
         numbers = self._numbers[:]
         for index, mask in enumerate(masks):
             if mask is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastwgan import _cpu
+from fastwgan.ops._pointers import packed
 
 _INTERPOLATE = {
     torch.float32: _cpu.gradient_penalty_interpolate_f32,
@@ -28,7 +29,7 @@ KINDS = {
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
     """The contract of `reference.interpolate`, for float32 and float64."""
-    real, fake, alpha = (t.resolve_neg().contiguous() for t in (real, fake, alpha))
+    real, fake, alpha = packed(real), packed(fake), packed(alpha)
     interpolates = torch.empty_like(real)  # [batch, *sample]
     rows = real.size(0)
     _INTERPOLATE[real.dtype](
@@ -48,7 +49,7 @@ def norm_penalty(
     gradient: Tensor, kind: str, target: float, weight: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The contract of `reference.norm_penalty`, for float32 and float64."""
-    gradient = gradient.resolve_neg().contiguous()  # [rows, size]
+    gradient = packed(gradient)  # [rows, size]
     rows, size = gradient.shape
     penalty = gradient.new_empty(())
     norms = gradient.new_empty(rows)

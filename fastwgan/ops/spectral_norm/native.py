@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastwgan import _cpu
-from fastwgan.ops._pointers import pointers, table
+from fastwgan.ops._pointers import is_aligned, packed, pointers, table
 
 _FORWARD = {
     torch.float32: _cpu.spectral_norm_forward_f32,
@@ -73,7 +74,9 @@ def forward(
         )
         return [weight.to(dtype) for weight in wide], sigma, vectors
 
-    matrices = [weight if weight.is_contiguous() else weight.contiguous() for weight in weights]
+    if not all(map(is_aligned, (*u, *v))):
+        return _through_copies(weights, u, v, dims, n_power_iterations, eps, first)
+    matrices = [packed(weight) for weight in weights]
     layers: list[int] = []
     length = 0  # of `vectors`
     for matrix, own_u, own_v, dim in zip(matrices, u, v, dims, strict=True):
@@ -98,6 +101,17 @@ def forward(
     return [_in_layout_of(w, n) for w, n in zip(weights, normalised, strict=True)], sigma, vectors
 
 
+def _through_copies(
+    weights: Sequence[Tensor], u: Sequence[Tensor], v: Sequence[Tensor], *settings: Any
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """`forward` of vectors that the kernel can't write where they are."""
+    moved_u, moved_v = [own.clone() for own in u], [own.clone() for own in v]
+    results = forward(weights, moved_u, moved_v, *settings)
+    for vector, moved in zip((*u, *v), (*moved_u, *moved_v), strict=True):
+        vector.copy_(moved)
+    return results
+
+
 def backward(
     grads: Sequence[Tensor],
     normalised: Sequence[Tensor],
@@ -119,14 +133,14 @@ def backward(
         )
         return [grad.to(dtype) for grad in wide]
 
-    cotangents = [grad if grad.is_contiguous() else grad.contiguous() for grad in grads]
-    outputs = [weight if weight.is_contiguous() else weight.contiguous() for weight in normalised]
+    cotangents = [packed(grad) for grad in grads]
+    outputs = [packed(weight) for weight in normalised]
     layers: list[int] = []
     for matrix, dim in zip(cotangents, dims, strict=True):
         layers += (0, 0, 0, *_extents(matrix, dim))
     gradients = _cpu.pooled_like(cotangents)
     if grad_sigma is not None:
-        grad_sigma = grad_sigma.contiguous()
+        grad_sigma = packed(grad_sigma)
     layer_table, cotangent_table = table(layers), pointers(cotangents)
     output_table, gradient_table = pointers(outputs), pointers(gradients)
     _BACKWARD[dtype](
