@@ -8,9 +8,8 @@ from __future__ import annotations
 import shutil
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
-
-import torch
 
 from tests.object_files import compiled, run
 
@@ -28,7 +27,11 @@ def build_cpu(tree: Path) -> None:
     """
     compiler = shutil.which("g++") or shutil.which("c++")
     assert compiler is not None, "there is no C++ compiler"
-    headers = (sysconfig.get_path("include"), str(Path(torch.__file__).parent / "include"))
+    torch = find_spec("torch")
+    assert torch is not None, "torch is not installed"
+    assert torch.origin is not None
+    # pybind11's headers come with torch.
+    headers = (sysconfig.get_path("include"), Path(torch.origin).parent / "include")
     system = [f"-isystem{folder}" for folder in headers]
     flags = [*FLAGS, f"-I{tree / 'csrc/include'}", *system]
     sources = sorted((tree / "csrc/cpu").glob("*.cpp"))

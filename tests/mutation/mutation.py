@@ -40,4 +40,5 @@ class Mutation(NamedTuple):
     @property
     def key(self) -> str:
         """Tells it from all others, and from itself once it is another mistake or test."""
-        return hashlib.sha256("\0".join(self).encode()).hexdigest()[:12]
+        parts = (self.file, self.old, self.new, self.tests)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

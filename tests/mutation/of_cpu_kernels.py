@@ -13,7 +13,7 @@ MUTATIONS = (
         "csrc/cpu/rmsprop.cpp",
         "gradient / (square_root<T, Bytes>(average) + c.epsilon)",
         "gradient / square_root<T, Bytes>(average + c.epsilon)",
-        "eps inside of the root, as Adam's papers and RMSprop's lecture differ in",
+        "eps inside of the root, as some frameworks have it",
         f"{_RMSPROP}::test_every_option",
     ),
     Mutation(
@@ -46,7 +46,7 @@ MUTATIONS = (
         "static_cast<T>(1.0 - options.alpha)",
         "T(1) - static_cast<T>(options.alpha)",
         "1 - alpha in the element's type, 1e-6 off in float32",
-        f"{_RMSPROP}::test_every_option {_RMSPROP}::test_any_sizes_and_options",
+        f"{_RMSPROP}::test_one_minus_alpha_is_taken_before_it_is_rounded",
     ),
     Mutation(
         "csrc/cpu/rmsprop.cpp",
@@ -133,7 +133,7 @@ MUTATIONS = (
         "      sums[k] += __builtin_convertvector(x, Vector<double, Bytes>) *\n"
         "                 __builtin_convertvector(y, Vector<double, Bytes>);",
         "      sums[k] += __builtin_convertvector(x * y, Vector<double, Bytes>);",
-        "squares in float32, widened once they have overflown",
+        "squares in float32, widened when their bits are lost",
         f"{_PENALTY}::test_neither_overflow_nor_underflow",
     ),
     Mutation(

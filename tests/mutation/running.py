@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.mutation.mutation import Mutation
-from tests.mutation.tree import FOLDER, BuildError, Tree
+from tests.mutation.nursery import LONGEST
+from tests.mutation.tree import BuildError, Tree
 from tests.mutation.witness import FILE
 
 KILLED, SURVIVED, INVALID = "killed", "survived", "invalid"
-
-LONGEST = 600.0  # seconds
 
 # What a test says with: `assert`, pytest.fail and pytest.raises, torch's gradcheck.
 _VERDICTS = {"AssertionError", "Failed", "GradcheckError"}
@@ -43,44 +45,54 @@ def run(tree: Tree, mutation: Mutation) -> Outcome:
     begin = time.monotonic()
     try:
         with tree.mutated(mutation):
-            verdict, said = _tested(tree, mutation.tests)
+            verdict, said = tested(tree.path, tree.environment(), mutation.tests)
     except BuildError as error:
         verdict, said = INVALID, f"does not compile: {_first_error(str(error))}"
     return Outcome(verdict, said, time.monotonic() - begin)
 
 
-def unmutated(tree: Tree, mutations: Sequence[Mutation]) -> str | None:
-    """Why the mutations' tests fail without them; None where they pass."""
-    selected: dict[tuple[str, ...], dict[str, None]] = {}  # by pytest's other arguments
-    for mutation in mutations:
-        parts = shlex.split(mutation.tests)
-        tests = [part for part in parts if part.startswith("tests/")]
-        others = tuple(part for part in parts if part not in tests)
-        selected.setdefault(others, {}).update(dict.fromkeys(tests))
-    for others, each in selected.items():
-        verdict, said = _tested(tree, shlex.join([*others, *each]))
-        if verdict != SURVIVED:
-            return said
-    return None
+def failing_anyway(tree: Tree, tests: Sequence[str]) -> set[str]:
+    """Which of some tests fail without a mutation too, and prove nothing."""
+    failing: set[str] = set()
+    while left := [test for test in dict.fromkeys(tests) if test not in failing]:
+        verdict, said = tested(tree.path, tree.environment(), shlex.join(left))
+        if verdict == SURVIVED:
+            break
+        failing |= {said} if said in left else set(left)
+    return failing
 
 
-def _tested(tree: Tree, tests: str) -> tuple[str, str]:
-    witness = FOLDER / "witness.json"
-    witness.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "tests.mutation.witness"]
-    try:
-        done = subprocess.run(
-            [*command, "-p", "no:cacheprovider", *shlex.split(tests)],
-            cwd=tree.path,
-            env={**tree.environment(), FILE: str(witness)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LONGEST,
-        )
-    except subprocess.TimeoutExpired:
-        return INVALID, f"still ran after {LONGEST:.0f} s"
-    return judged(done.returncode, done.stdout + done.stderr, witness)
+def tested(folder: Path, environment: dict[str, str], tests: str) -> tuple[str, str]:
+    """The verdict of some tests of a folder, and what it rests on."""
+    with tempfile.TemporaryDirectory() as scratch:
+        witness, output = Path(scratch) / "witness.json", Path(scratch) / "output.txt"
+        arguments = ["-x", "-q", "-p", "tests.mutation.witness", "-p", "no:cacheprovider"]
+        request = {
+            "folder": str(folder),
+            "environment": {**environment, FILE: str(witness)},
+            "arguments": [*arguments, *shlex.split(tests)],
+            "output": str(output),
+        }
+        nursery = _nursery()
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        print(json.dumps(request), file=nursery.stdin, flush=True)
+        status = json.loads(nursery.stdout.readline())
+        if status is None:
+            return INVALID, f"still ran after {LONGEST} s"
+        return judged(status, output.read_text(errors="replace"), witness)
+
+
+@cache
+def _nursery() -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "nursery.py")],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def judged(status: int, output: str, witness: Path) -> tuple[str, str]:

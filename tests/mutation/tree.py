@@ -63,7 +63,12 @@ class Tree:
 
     def environment(self) -> dict[str, str]:
         """What a process that tests the tree is started with."""
-        return {**os.environ, "PYTHONPATH": str(self.path), "FASTWGAN_CUDA": "0"}
+        return {
+            **os.environ,
+            "PYTHONPATH": str(self.path),
+            "FASTWGAN_CUDA": "0",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # loading them takes as long as many a test
+        }
 
     def _write(self, name: str, content: bytes) -> None:
         file = self.path / name
