@@ -43,7 +43,7 @@ class Tree:
         for file in self._sources():
             if str(file.relative_to(self.path)) not in names:
                 file.unlink()
-        self._build("csrc/include")
+        build_cpu(self.path)
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
@@ -59,7 +59,8 @@ class Tree:
             yield
         finally:
             self._write(mutation.file, original)
-            self._build(mutation.file)
+            if _is_of_cpu(mutation.file):
+                build_cpu(self.path)
 
     def environment(self) -> dict[str, str]:
         """What a process that tests the tree is started with."""
@@ -92,16 +93,15 @@ class Tree:
         ]
 
     def _build(self, name: str) -> None:
-        """Compiles what a file has a part in."""
+        """Compiles what a mutated file has a part in; the emulator is kept under what it holds."""
         try:
-            if name.startswith(("csrc/cpu", "csrc/include")):
+            if _is_of_cpu(name):
                 build_cpu(self.path)
         except AssertionError as error:
             raise BuildError(str(error)) from error
         if name.startswith(("csrc/cuda", "csrc/include")):
-            command = (sys.executable, "-c", _BUILD_EMULATOR)
             done = subprocess.run(
-                command,
+                (sys.executable, "-c", _BUILD_EMULATOR),
                 cwd=self.path,
                 env=self.environment(),
                 capture_output=True,
@@ -110,3 +110,7 @@ class Tree:
             )
             if done.returncode != 0:
                 raise BuildError(done.stderr)
+
+
+def _is_of_cpu(name: str) -> bool:
+    return name.startswith(("csrc/cpu", "csrc/include"))

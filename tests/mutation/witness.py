@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import fastwgan
-
 FILE = "FASTWGAN_MUTATION_WITNESS"
 """The environment's variable that names the file."""
 
 
 def pytest_configure() -> None:
     """The mutated package is the one that is tested, and no installed one."""
+    import fastwgan  # here, since who starts the runs reads this file too, without any package
+
     here = Path.cwd().resolve()
     if here not in Path(fastwgan.__file__).resolve().parents:
         raise pytest.UsageError(f"fastwgan was of {fastwgan.__file__}, not of {here}.")
