@@ -22,6 +22,7 @@ _FOREIGN = ("torch", "torch.testing", "torch.nn.utils.parametrize", "hypothesis"
 def main() -> None:
     """Answers until its input ends."""
     sys.path.pop(0)  # this file's folder
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     for name in _FOREIGN:
         importlib.import_module(name)
     for line in sys.stdin:
@@ -32,10 +33,15 @@ def _answer(request: dict[str, Any]) -> int | None:
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _run(request)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
     signal.alarm(LONGEST)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    except (KeyboardInterrupt, SystemExit):
+        os.killpg(child, signal.SIGKILL)
+        raise
     signal.alarm(0)
     return None if status == -signal.SIGKILL else status
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shlex
@@ -86,13 +87,16 @@ def tested(folder: Path, environment: dict[str, str], tests: str) -> tuple[str, 
 @cache
 def _nursery() -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.Popen(
+    nursery = subprocess.Popen(
         [sys.executable, str(Path(__file__).parent / "nursery.py")],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    atexit.register(nursery.communicate)
+    atexit.register(nursery.terminate)  # before that
+    return nursery
 
 
 def judged(status: int, output: str, witness: Path) -> tuple[str, str]:
