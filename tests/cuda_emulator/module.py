@@ -11,17 +11,17 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import sysconfig
 import tempfile
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.object_files import compiled, run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -107,17 +107,11 @@ def build(
     result = folder / f"{name}-{_fingerprint(sources, flags)}{'' if program else '.so'}"
     if result.exists():
         return result
-    folder.mkdir(parents=True, exist_ok=True)
+    assert COMPILER is not None
+    objects = compiled(COMPILER, sources, flags, folder / "objects")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        objects = [Path(scratch) / f"{source.stem}.o" for source in sources]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            commands = [
-                [*flags, "-x", "c++", "-c", str(source), "-o", str(target)]
-                for source, target in zip(sources, objects, strict=True)
-            ]
-            list(pool.map(_compile, commands))
         linked = Path(scratch) / result.name
-        _compile([*([] if program else ["-shared"]), *flags, *map(str, objects), "-o", str(linked)])
+        run([COMPILER, *([] if program else ["-shared"]), *flags, *objects, "-o", linked])
         linked.replace(result)  # at once, so that another process never sees half of it
     return result
 
@@ -153,10 +147,3 @@ def _fingerprint(sources: Sequence[Path], flags: Sequence[str]) -> str:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
-
-def _compile(arguments: Sequence[str]) -> None:
-    assert COMPILER is not None
-    done = subprocess.run(
-        [COMPILER, *arguments], capture_output=True, text=True, check=False, timeout=600
-    )
-    assert done.returncode == 0, done.stderr

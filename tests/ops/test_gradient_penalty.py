@@ -159,6 +159,7 @@ def test_norms_of_any_layout(backend: str, dtype: torch.dtype, layout: str) -> N
     [
         (torch.float32, 1e30),
         (torch.float32, 3e36),
+        (torch.float32, 1e-21),  # squares of few bits, in float32
         (torch.float32, 1e-30),
         (torch.float32, 1e-37),
         (torch.float64, 1e200),

@@ -189,6 +189,16 @@ def test_special_values_stay_special(backend: str) -> None:
         _check(row, expected, written=(True, False, True, False, False))
 
 
+def test_one_minus_alpha_is_taken_before_it_is_rounded(backend: str) -> None:
+    """In float32, 1 - float32(0.999) is a hundred roundings off."""
+    for alpha in (0.9, 0.99, 0.999):
+        averages, means = torch.zeros(19), torch.zeros(19)
+        numbers = {**NUMBERS, "alpha": alpha, "weight_decay": 0.0}
+        rmsprop_([torch.ones(19)], [torch.ones(19)], [averages], [], [means], **numbers)
+        for state in (averages, means):
+            assert_same_bits(state, torch.full_like(state, 1 - alpha))
+
+
 @pytest.mark.parametrize(("momentum", "centered"), FORMS, ids=FORM_IDS)
 def test_threads_give_the_same_bits(backend: str, momentum: bool, centered: bool) -> None:
     for dtype in DTYPES:

@@ -262,6 +262,15 @@ def test_a_flipped_bit_is_found_wherever_it_is(path: Path) -> None:
         _assert_refused(path, whole[:place] + bytes([flipped]) + whole[place + 1 :])
 
 
+def test_a_flipped_bit_in_a_large_checkpoint_is_found(path: Path) -> None:
+    """A seal is of all blocks that a file is read in."""
+    checkpoint.save(path, _state(4) | {"weights": torch.arange(700_000)})
+    assert checkpoint.step_of(path) == 4
+    whole = path.read_bytes()
+    for place in (1_000, 2_000_000, len(whole) - 300):
+        _assert_refused(path, whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+
+
 @pytest.mark.parametrize("behind", [b"\0", b"more"])
 def test_bytes_behind_the_seal_are_found(path: Path, behind: bytes) -> None:
     _assert_refused(path, path.read_bytes() + behind)

@@ -170,6 +170,23 @@ def test_a_lazy_penalty_comes_every_few_critic_steps_with_its_weight_times_as_ma
     assert trainer.meter.read()["penalty"] > 0
 
 
+def test_every_row_of_a_batch_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    places: list[Tensor] = []
+    original = fastwgan.critic_loss
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        places.append(options["alpha"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(fastwgan, "critic_loss", noted)
+    trainer = Trainer(small(), load("digits"))
+    for _ in range(2):
+        trainer.critic_step()
+    drawn = torch.cat(places)
+    assert drawn.shape == (2 * trainer.config.batch_size,)
+    assert len(drawn.unique()) == len(drawn)
+
+
 def _gradient(trainer: Trainer) -> Tensor:
     gradients = [p.grad for p in trainer.critic.parameters()]
     return torch.cat([each.flatten() for each in gradients if each is not None])
