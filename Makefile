@@ -7,7 +7,7 @@ INSTALLED := pyproject.toml setup.py constraints.txt \
   $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.md' \
     -o -name '*.css' -o -name '*.js' \))
 
-.PHONY: train test ahead nightly matrix lint bench readme-table sanitize sanitize-cuda clean
+.PHONY: train test ahead nightly matrix mutation lint bench readme-table sanitize sanitize-cuda clean
 
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
@@ -22,10 +22,15 @@ ahead: $(VENV)/.test
 nightly: $(VENV)/.test
 	$(BIN)/pytest -m nightly
 	$(BIN)/python -m tests.triton_table
+	$(BIN)/python -m tests.numerics.tables
 
 # MATRIX='--torch-wheels FOLDER' takes torch from there alone; MATRIX='--python-bin FOLDER' adds Pythons.
 matrix: $(VENV)/.test
 	$(BIN)/python scripts/matrix.py $(MATRIX)
+
+# Hours: a compilation and the tests that must notice it for each of the mistakes.
+mutation: $(VENV)/.test
+	PYTHONPATH=$(CURDIR) FASTWGAN_CUDA=0 $(BIN)/python -m tests.mutation
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

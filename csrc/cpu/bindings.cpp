@@ -250,6 +250,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   bind_instruction_sets(m);
   fastwgan::bind_tensor_table(m);
   fastwgan::bind_pooled_tensors(m);
+  bind_feedforward_step(m);  // before what takes one, whose docstring names it
   fastwgan::bind_plain_feedforward_critic(m);
   fastwgan::bind_plain_rmsprop(m);
   fastwgan::bind_plain_spectral_norm(m);
@@ -266,7 +267,6 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
                               "bias_activation_backward_f32", fw_bias_activation_backward_f32);
   bind_bias_activation<double>(m, "bias_activation_forward_f64", fw_bias_activation_forward_f64,
                                "bias_activation_backward_f64", fw_bias_activation_backward_f64);
-  bind_feedforward_step(m);
   bind_feedforward_critic<float>(m, "f32", fw_feedforward_critic_forward_f32,
                                  fw_feedforward_critic_backward_f32,
                                  fw_feedforward_critic_tangent_f32);

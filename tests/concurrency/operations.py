@@ -37,6 +37,10 @@ def dense(width: int = 300) -> nn.Module:
     )
 
 
+def little() -> nn.Module:
+    return dense(8)
+
+
 def images() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 24, 4, 2, 1),
@@ -54,6 +58,7 @@ def smooth() -> nn.Module:
 
 SHAPES: dict[Callable[[], nn.Module], tuple[int, ...]] = {
     dense: (40,),
+    little: (40,),
     images: (3, 16, 16),
     smooth: (40,),
 }
@@ -94,7 +99,7 @@ def normalised(one: Given, first: str = "v") -> list[Tensor]:
     u = [torch.ones(w.shape[0]) for w in weights]
     v = [torch.ones(w[0].numel()) for w in weights]
     outputs, sigma = spectral_norm_op.spectral_norm(
-        weights, u, v, dims=[0] * len(weights), n_power_iterations=2, first=first
+        weights, u, v, dims=[0] * len(weights), n_power_iterations=20, first=first
     )
     total = sum((w.detach() * y).sum() for w, y in zip(weights, outputs, strict=True)) + sigma.sum()
     return _filled(*outputs, sigma, *u, *v, *torch.autograd.grad(total, weights))

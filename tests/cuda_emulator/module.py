@@ -146,4 +146,3 @@ def _fingerprint(sources: Sequence[Path], flags: Sequence[str]) -> str:
     for path in sorted({*sources, *headers}):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
