@@ -7,7 +7,7 @@ INSTALLED := pyproject.toml setup.py constraints.txt \
   $(shell find csrc fastwgan -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.md' \
     -o -name '*.css' -o -name '*.js' \))
 
-.PHONY: train test ahead nightly matrix mutation lint bench readme-table sanitize sanitize-cuda clean
+.PHONY: train test wheel ahead nightly matrix mutation lint bench readme-table sanitize sanitize-cuda clean
 
 train: $(VENV)/.train
 	$(BIN)/fastwgan train
@@ -16,11 +16,15 @@ train: $(VENV)/.train
 test: $(VENV)/.test
 	$(BIN)/pytest -n auto --dist loadfile
 
+wheel: $(VENV)/.test
+	$(BIN)/pytest -m "wheel and not nightly"
+
 ahead: $(VENV)/.test
 	$(BIN)/pytest -m ahead
 
 nightly: $(VENV)/.test
 	$(BIN)/pytest -m nightly
+	$(BIN)/pytest -m "nightly and wheel"
 	$(BIN)/python -m tests.triton_table
 	$(BIN)/python -m tests.numerics.tables
 

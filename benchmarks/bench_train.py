@@ -8,6 +8,7 @@ order and noise of that step.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ class _Training(Contestant):
 
 
 def _begin(trainer: Trainer, state: dict[str, Any], step: int) -> None:
-    trainer.load_state_dict(state)
+    trainer.load_state_dict(copy.deepcopy(state))  # optimizers step in the tensors they are given
     trainer._batches = Batches(trainer._batches._values, trainer.config.batch_size, step)
     trainer._noise.manual_seed(step)
 

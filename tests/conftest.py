@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leaves out what another backend than the one asked for would run, and what takes long."""
     only = config.getoption("--only-backend")
     asked = config.getoption("-m")
-    long = [mark for mark in ("nightly", "ahead", "sanitized") if mark not in asked]
+    long = [mark for mark in ("nightly", "ahead", "sanitized", "wheel") if mark not in asked]
     parameters = [getattr(item, "callspec", None) for item in items]
     kept = [
         not any(item.get_closest_marker(mark) for mark in long)

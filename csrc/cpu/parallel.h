@@ -3,9 +3,9 @@
 // changes.
 #pragma once
 
-#include <condition_variable>
+#include <pthread.h>
+
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -37,28 +37,37 @@ inline Range part_of(int64_t size, int index, int parts, int64_t grain = 1) {
   return {begin < size ? begin : size, end < size ? end : size};
 }
 
-// Where threads that are not OpenMP's wait for each other.
+// Where threads that are not OpenMP's wait for each other. By pthread: the wait of
+// std::condition_variable asks for a newer C++ library than anything else here.
 class Meeting {
  public:
-  explicit Meeting(int size) : size_(size) {}
+  explicit Meeting(int size) : size_(size) {
+    pthread_mutex_init(&mutex_, nullptr);
+    pthread_cond_init(&arrived_, nullptr);
+  }
+  ~Meeting() {
+    pthread_cond_destroy(&arrived_);
+    pthread_mutex_destroy(&mutex_);
+  }
+  Meeting(const Meeting&) = delete;
   void wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    pthread_mutex_lock(&mutex_);
     const int64_t phase = phase_;
     if (++waiting_ == size_) {
       waiting_ = 0;
       ++phase_;
-      arrived_.notify_all();
-    } else {
-      arrived_.wait(lock, [&] { return phase_ != phase; });
+      pthread_cond_broadcast(&arrived_);
     }
+    while (phase_ == phase) pthread_cond_wait(&arrived_, &mutex_);
+    pthread_mutex_unlock(&mutex_);
   }
 
  private:
   const int size_;
   int waiting_ = 0;
   int64_t phase_ = 0;
-  std::mutex mutex_;
-  std::condition_variable arrived_;
+  pthread_mutex_t mutex_;
+  pthread_cond_t arrived_;
 };
 
 class Team {

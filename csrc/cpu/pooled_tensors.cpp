@@ -109,7 +109,10 @@ void bind_pooled_tensors(py::module_& m) {
     const PoolUse use = pool_use();
     return py::make_tuple(use.taken, use.waiting);
   });
-  m.def("release_pool", &release_waiting_blocks, py::call_guard<py::gil_scoped_release>());
+  // A lambda, whose type has no name to export: the function's own would be another symbol.
+  m.def(
+      "release_pool", [] { return release_waiting_blocks(); },
+      py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace fastwgan

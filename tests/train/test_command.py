@@ -254,6 +254,7 @@ def test_a_reader_that_leaves_ends_the_command_quietly() -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        cwd=NEUTRAL_FOLDER,
     )
     assert process.stdout is not None
     assert process.stderr is not None

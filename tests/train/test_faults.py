@@ -14,12 +14,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import pytest
 
 from fastwgan import cli
-from fastwgan.train import Callback, CheckpointError, ConfigError, Run, checkpoint, fit, plots
+from fastwgan.train import (
+    Callback,
+    CheckpointError,
+    ConfigError,
+    Run,
+    checkpoint,
+    fit,
+    plots,
+    writing,
+)
 from fastwgan.train.interrupt import StopOnSignal
 from fastwgan.train.writing import OutputError
 from tests.processes import NEUTRAL_FOLDER
@@ -254,16 +263,28 @@ def test_a_file_without_room_is_named_and_the_run_goes_on_from_its_checkpoint(
     _assert_goes_on(folder, 3, tmp_path / "whole")
 
 
+def _fill_disk(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Lets a file be written to a device that is full."""
+
+    def full(path: Path) -> BinaryIO:
+        return Path("/dev/full").open("wb") if path.name == f"{name}.partial" else own(path)
+
+    own = writing.opened_anew
+    for module in (writing, checkpoint):
+        monkeypatch.setattr(module, "opened_anew", full)
+
+
 @pytest.mark.usefixtures("_undrawn")
 @pytest.mark.parametrize("name", ["checkpoint.pt", "config.toml"])
 def test_a_full_disk_is_named_and_the_run_goes_on_from_its_checkpoint(
-    tmp_path: Path, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     folder = tmp_path / "run"
     fit(small(), out=folder, callbacks=(), stop=_stop_before(4))
-    (folder / f"{name}.partial").symlink_to("/dev/full")
-    with pytest.raises(OutputError) as caught:
-        Run.reopen(folder).go()
+    with monkeypatch.context() as patch:
+        _fill_disk(patch, name)
+        with pytest.raises(OutputError) as caught:
+            Run.reopen(folder).go()
     said = f"{folder / name} can't be written: No space left on device"
     assert str(caught.value) == said + _kept(folder, 3)
     _assert_goes_on(folder, 3, tmp_path / "whole")
@@ -288,11 +309,11 @@ def test_pictures_without_room_leave_the_run_finished(
 
 @pytest.mark.usefixtures("_undrawn", "_room")
 def test_the_command_ends_with_the_sentence_and_status_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
     fit(small(), out=folder, callbacks=(), stop=_stop_before(4))
-    (folder / "checkpoint.pt.partial").symlink_to("/dev/full")
+    _fill_disk(monkeypatch, "checkpoint.pt")
     assert cli.main(["train", "--resume", str(folder)]) == 1
     assert capsys.readouterr().err == (
         f"fastwgan train: {folder / 'checkpoint.pt'} can't be written: No space left on device"
