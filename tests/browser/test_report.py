@@ -43,8 +43,10 @@ def _charts(chrome: Chrome) -> list[WebElement]:
 
 
 def _paths(chart: WebElement) -> list[str]:
-    """What each curve of a chart is drawn by."""
-    return [path.get_attribute("d") or "" for path in chart.find_elements(By.TAG_NAME, "path")]
+    """What each curve of a chart is drawn by: read at once, since a new width draws them anew."""
+    read = "return [...arguments[0].querySelectorAll('path')].map(p => p.getAttribute('d') || '')"
+    paths: list[str] = chart.parent.execute_script(read, chart)
+    return paths
 
 
 def _hover(chrome: Chrome, chart: WebElement, share: float) -> WebElement:
