@@ -6,6 +6,8 @@
 #include <pthread.h>
 
 #include <cstdint>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -41,7 +43,7 @@ inline Range part_of(int64_t size, int index, int parts, int64_t grain = 1) {
 // std::condition_variable asks for a newer C++ library than anything else here.
 class Meeting {
  public:
-  explicit Meeting(int size) : size_(size) {
+  Meeting() {
     pthread_mutex_init(&mutex_, nullptr);
     pthread_cond_init(&arrived_, nullptr);
   }
@@ -50,6 +52,19 @@ class Meeting {
     pthread_mutex_destroy(&mutex_);
   }
   Meeting(const Meeting&) = delete;
+  // Says how many there are, for which all but the caller have waited in size().
+  void open(int size) {
+    pthread_mutex_lock(&mutex_);
+    size_ = size;
+    pthread_cond_broadcast(&arrived_);
+    pthread_mutex_unlock(&mutex_);
+  }
+  int size() {
+    pthread_mutex_lock(&mutex_);
+    while (size_ == 0) pthread_cond_wait(&arrived_, &mutex_);
+    pthread_mutex_unlock(&mutex_);
+    return size_;
+  }
   void wait() {
     pthread_mutex_lock(&mutex_);
     const int64_t phase = phase_;
@@ -63,8 +78,7 @@ class Meeting {
   }
 
  private:
-  const int size_;
-  int waiting_ = 0;
+  int size_ = 0, waiting_ = 0;
   int64_t phase_ = 0;
   pthread_mutex_t mutex_;
   pthread_cond_t arrived_;
@@ -93,13 +107,19 @@ class Team {
 
 template <class Body>
 void parallel_without_openmp(int threads, const Body& body) {
-  Meeting meeting(threads);
+  Meeting meeting;
   const auto work = [&](int thread) {
-    Team team(threads, &meeting);
+    Team team(meeting.size(), &meeting);
     body(team, thread);
   };
   std::vector<std::thread> others;
-  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  try {
+    others.reserve(threads - 1);
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  } catch (const std::bad_alloc&) {  // those that there are do the work
+  } catch (const std::system_error&) {
+  }
+  meeting.open(1 + static_cast<int>(others.size()));
   work(0);
   for (std::thread& other : others) other.join();
 }
