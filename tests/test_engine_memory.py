@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import fastwgan
 from benchmarks.critics import ResNet
 from benchmarks.memory import peak_bytes
+from tests.memory.left_over import cyclic_tensors
 from tests.penalty_critics import Function
 
 
@@ -106,23 +107,6 @@ def test_steps_do_not_grow(name: str) -> None:
     assert _peak(critic, ours) <= before
 
 
-def _cyclic_tensors(step: Step) -> list[Tensor]:
-    """Tensors that `step` leaves to the garbage collector."""
-    gc.collect()
-    was_enabled, flags = gc.isenabled(), gc.get_debug()
-    gc.disable()
-    try:
-        step()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        return [found for found in gc.garbage if isinstance(found, Tensor)]
-    finally:
-        gc.set_debug(flags)
-        gc.garbage.clear()
-        if was_enabled:
-            gc.enable()
-
-
 @pytest.mark.parametrize("name", CRITICS)
 @pytest.mark.parametrize("call", ["critic_loss", "gradient_penalty", "without backward"])
 def test_no_tensor_is_left_in_a_cycle(name: str, call: str) -> None:
@@ -140,7 +124,7 @@ def test_no_tensor_is_left_in_a_cycle(name: str, call: str) -> None:
                     done.total.backward()
 
     step()
-    assert not _cyclic_tensors(step)
+    assert not cyclic_tensors(step)
 
 
 def test_the_search_for_cycles_finds_one() -> None:
@@ -148,4 +132,4 @@ def test_the_search_for_cycles_finds_one() -> None:
         holder: list[Any] = [torch.ones(3)]
         holder.append(holder)
 
-    assert len(_cyclic_tensors(step)) == 1
+    assert len(cyclic_tensors(step)) == 1

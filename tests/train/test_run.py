@@ -231,6 +231,18 @@ def test_nothing_is_made_when_the_batch_is_too_large(
     assert os.listdir(tmp_path) == []
 
 
+def _take_away(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Makes a package one that isn't installed."""
+    original = importlib.import_module
+
+    def without(name: str, package: str | None = None) -> ModuleType:
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return original(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+
+
 @pytest.mark.parametrize(
     ("missing", "data"),
     [
@@ -243,14 +255,7 @@ def test_nothing_is_made_when_the_batch_is_too_large(
 def test_a_missing_extra_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, data: str
 ) -> None:
-    original = importlib.import_module
-
-    def without(name: str, package: str | None = None) -> ModuleType:
-        if name.partition(".")[0] == missing:
-            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
-        return original(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", without)
+    _take_away(monkeypatch, missing)
     with pytest.raises(MissingExtraError) as caught:
         fit(small(data=data), out=tmp_path / "run")
     assert str(caught.value).endswith(
@@ -274,14 +279,7 @@ def test_what_is_done_round_the_steps_is_missed_before_them(
     setting: dict[str, Any],
     extra: str,
 ) -> None:
-    original = importlib.import_module
-
-    def without(name: str, package: str | None = None) -> ModuleType:
-        if name.partition(".")[0] == missing:
-            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
-        return original(name, package)
-
-    monkeypatch.setattr(importlib, "import_module", without)
+    _take_away(monkeypatch, missing)
     with pytest.raises(MissingExtraError, match=rf"needs {missing}, .*fastwgan\[{extra}\]'`\.$"):
         Run.begin(small(**setting), out=tmp_path / "run")
     assert os.listdir(tmp_path) == []
