@@ -80,7 +80,7 @@ class Trainer(Networks):
         penalties = [(kind, weight) for kind in config.penalties if number % every == 0]
         real, fake = packed(real, config.pack), packed(fake, config.pack)
         alpha = self._alpha(penalties)
-        _forget_gradients(self.critic)
+        self.critic_optimizer.zero_grad()
         rows = self._parts(real, fake, labels, alpha)
         measured = _means([self._critic_part(penalties, *part) for part in rows])
         penalty = measured.pop("penalty")
@@ -136,7 +136,7 @@ class Trainer(Networks):
 
     def generator_step(self) -> Tensor:
         """Moves the generator where the critic scores higher; returns its loss."""
-        _forget_gradients(self.generator)
+        self.generator_optimizer.zero_grad()
         rows = self._parts(self._latent(), *self.last_batch)
         loss = _means([{"loss": self._generator_part(*part)} for part in rows])["loss"]
         self._average(self.generator, [loss], self.generator_optimizer)
@@ -239,12 +239,6 @@ class Trainer(Networks):
 
 
 _PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
-
-
-def _forget_gradients(network: nn.Module) -> None:
-    """What `zero_grad` does, in a tenth of its time."""
-    for parameter in network.parameters():
-        parameter.grad = None
 
 
 def _floats(module: nn.Module) -> list[Tensor]:
