@@ -194,7 +194,7 @@ def _last_distance(records: Sequence[Record]) -> str:
 
 
 def _draw_distance(axes: Any, records: Sequence[Record], panel: Panel) -> None:
-    """Each as measured; the exact one decides the scale, and estimates may leave the picture."""
+    """Each as measured; the exact one decides the scale, and wild estimates may leave it."""
     for name in panel.names:
         steps, values = series(records, name)
         is_floor = name.endswith("_floor")
@@ -221,7 +221,7 @@ def _draw_distance(axes: Any, records: Sequence[Record], panel: Panel) -> None:
 
 
 def _hold_in(axes: Any, records: Sequence[Record], panel: Panel, exact: list[float]) -> None:
-    """Limits that show all exact distances, and estimates up to twice as far."""
+    """Limits that show all exact distances, and estimates from zero up to twice as far."""
     every = [v for name in panel.names for v in series(records, name)[1] if math.isfinite(v)]
     low, high = min(exact), max(exact)
     if axes.get_yscale() == "log":
@@ -229,7 +229,8 @@ def _hold_in(axes: Any, records: Sequence[Record], panel: Panel, exact: list[flo
     else:
         edge = max(high - low, 0.1 * high, 1e-12)
         axes.set_ylim(
-            max(min(every), low - edge) - 0.06 * edge, min(max(every), high + edge) + 0.06 * edge
+            max(min(every), min(0.0, low - edge)) - 0.06 * edge,
+            min(max(every), high + edge) + 0.06 * edge,
         )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pandas
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from fastwgan.train import Data, TrainConfig, fit, plots
+from fastwgan.train import Data, TrainConfig, curves, fit, plots
 from fastwgan.train.curves import curves_figure, distance_figure, panels, running_means
 from fastwgan.train.figures import figure, plain, png
 from fastwgan.train.marginals import Column, of_frames, of_vectors, table_figure
@@ -210,3 +211,15 @@ def test_a_pair_is_both_pictures_dot_by_dot() -> None:
         left = 24 + place * (50 + 24)
         found = torch.tensor(drawn[height - 24 - 40 : height - 24, left : left + 50])
         torch.testing.assert_close(found, picture, atol=1 / 255, rtol=0)
+
+
+def test_estimates_far_below_the_distance_are_in_the_picture() -> None:
+    panel = curves.Panel("", "", ("w1", "w1_floor", "kantorovich"))
+    records = [
+        {"step": step, "w1": 3.0 - step / 9, "w1_floor": 2.8, "kantorovich": 0.2} for step in (1, 2)
+    ]
+    axes = Figure().add_subplot()
+    curves._draw_distance(axes, records, panel)
+    low, high = axes.get_ylim()
+    assert low < 0.2
+    assert 2.9 < high < 4
