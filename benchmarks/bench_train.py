@@ -1,9 +1,10 @@
-"""One step of `fastwgan train`, optimizers included, against the same trainer in eager PyTorch.
+"""Steps of `fastwgan train`, optimizers included, against the same trainer in eager PyTorch.
 
 The speedup is that of steps per second. Every contestant is `fastwgan.train.Trainer` with the
-defaults of WGAN-GP on digits; the peers differ in how the critic's gradients come about. Before
-each step all begin again from the same weights and Adam's state after some steps, with a batch
-order and noise of that step.
+defaults of WGAN-GP; the peers differ in how the critic's gradients come about, and in that their
+Adam is torch's alone. Steps are taken in bursts, as in training, where each finds in the caches
+what the one before left there. Before each burst all begin again from the same weights and Adam's
+state after some steps, with a batch order and noise of that burst.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from fastwgan.train.drawing import judged_shape, packed
 BEFORE = 5
 """Steps after which the snapshot is taken: Adam's averages are then of the gradients' size."""
 
+BURST = 10
+"""Steps that are timed as one."""
+
 
 def _table() -> tuple[TrainConfig, Data]:
     """Rows of 156 features, of which the critic takes ten at once, by the defaults of tables."""
@@ -54,7 +58,7 @@ def bench_train_step(name: str, run_case: RunCase) -> None:
     config, data = CASES[name]()
     with _threads(config.threads):
         run_case(
-            f"fastwgan train, wgan-gp on {name}, a step, {config.threads} thread",
+            f"fastwgan train, wgan-gp on {name}, {BURST} steps, {config.threads} thread",
             ours=Ours(config, data),
             peers=[Eager(config, data), Joined(config, data)],
             work=work_of_step(config, data),
@@ -88,10 +92,11 @@ class _Training(Contestant):
         _begin(self.trainer, self._state, step)
 
     def run(self) -> None:
-        self.trainer.train_step()
+        for _ in range(BURST):
+            self.trainer.train_step()
 
     def results(self) -> list[Tensor]:
-        """The first critic gradient of the step, and in float64 what the whole step does.
+        """The first critic gradient of the burst, and in float64 what its whole first step does.
 
         In float32 a whole step is no test. The gradient of some biases is truly zero (of a unit on
         one side of its kink for all samples), Adam makes steps of its rounding errors as large as
@@ -158,6 +163,13 @@ class Joined(_Training):
 class PlainTrainer(Trainer):
     """The trainer without a line of fastwgan's in its steps: torch's autograd and Adam."""
 
+    def __init__(self, config: TrainConfig, data: Data) -> None:
+        super().__init__(config, data)
+        for part in ("critic", "generator"):
+            (group,) = getattr(self, f"{part}_optimizer").param_groups
+            adam = torch.optim.Adam(group["params"], group["lr"], group["betas"], fused=True)
+            setattr(self, f"{part}_optimizer", adam)
+
     def critic_step(self, number: int = 0) -> dict[str, Tensor]:
         self.last_batch = self._batches.next()
         with torch.no_grad():
@@ -197,7 +209,7 @@ class JoiningTrainer(PlainTrainer):
 
 
 def work_of_step(config: TrainConfig, data: Data) -> Work:
-    """Least work of the critic steps, a generator's forward each, and of the generator step."""
+    """Least work of a burst: critic steps, a generator's forward each, and generator steps."""
     trainer, shape = Trainer(config, data), (config.batch_size, *data.shape)
     rows = config.batch_size // config.pack
     critic = work_of(trainer.critic, (rows, *judged_shape(config, data.shape)))
@@ -209,8 +221,8 @@ def work_of_step(config: TrainConfig, data: Data) -> Work:
     state = 4.0 * 2 * 3 * weights  # weights and Adam's two averages, read and written
     samples = 4.0 * math.prod(shape)
     return Work(
-        bytes=config.critic_steps * (critic.bytes + samples) + state + samples,
-        flops=config.critic_steps * critic.flops + 2 * products,
+        bytes=BURST * (config.critic_steps * (critic.bytes + samples) + state + samples),
+        flops=BURST * (config.critic_steps * critic.flops + 2 * products),
     )
 
 

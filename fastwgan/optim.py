@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any, overload
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import (
-    ParamsT,
-    _global_optimizer_post_hooks,
-    _global_optimizer_pre_hooks,
-)
+from torch.optim.optimizer import ParamsT
 from torch.optim.rmsprop import rmsprop as torch_rmsprop
 
+from fastwgan._quiet_step import QuietStep
 from fastwgan.clipping import checked_bound
 from fastwgan.ops.rmsprop import rmsprop_, rmsprop_group_
 
@@ -24,7 +20,7 @@ __all__ = ["RMSprop"]
 _COMPLEX_CLIPPED = "a parameter was complex; with weight_clip every one must be real."
 
 
-class RMSprop(torch.optim.RMSprop):
+class RMSprop(QuietStep, torch.optim.RMSprop):
     """torch.optim.RMSprop in one fused pass over all parameters, clipping included.
 
     Arguments, state and `state_dict` are torch's, and each loads the other's: a torch state loaded
@@ -122,20 +118,6 @@ class RMSprop(torch.optim.RMSprop):
             group.setdefault("weight_clip", None)
         self._initial_weight_clip = self.defaults.get("weight_clip")
 
-    @staticmethod
-    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
-        """torch's wrapper of `step`, left out of a call where no hook and no profiler listens.
-
-        Its label for the profiler takes as long as the step of a small critic.
-        """
-        hooked = torch.optim.Optimizer.profile_hook_step(func)
-
-        @wraps(func)
-        def step(self: RMSprop, *args: Any, **kwargs: Any) -> Any:
-            return (hooked if _is_observed(self) else func)(self, *args, **kwargs)
-
-        return step
-
     @overload
     def step(self, closure: None = None) -> None: ...
 
@@ -182,17 +164,6 @@ class RMSprop(torch.optim.RMSprop):
         )
         # As a tensor, since a Python number is wrapped anew for every step: four times the cost.
         torch._foreach_add_(steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
-
-
-def _is_observed(optimizer: RMSprop) -> bool:
-    return bool(
-        torch.compiler.is_compiling()
-        or torch._C._autograd._profiler_enabled()
-        or optimizer._optimizer_step_pre_hooks
-        or optimizer._optimizer_step_post_hooks
-        or _global_optimizer_pre_hooks
-        or _global_optimizer_post_hooks
-    )
 
 
 def _numbers(group: dict[str, Any]) -> dict[str, Any]:

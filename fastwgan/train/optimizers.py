@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 import fastwgan
 from fastwgan.train.config import TrainConfig
+from fastwgan.train.fused_adam import FusedAdam
 
 
 def critic_optimizer(config: TrainConfig, critic: nn.Module) -> Optimizer:
@@ -40,4 +40,4 @@ def _adam(config: TrainConfig, module: nn.Module, rate: float) -> Optimizer:
     assert config.beta1 is not None
     assert config.beta2 is not None
     betas = (config.beta1, config.beta2)
-    return torch.optim.Adam(module.parameters(), rate, betas, fused=True)
+    return FusedAdam(module.parameters(), rate, betas)
