@@ -1,4 +1,4 @@
-"""Steps of optimizers without torch's wrapper, where nobody listens to it."""
+"""Optimizers without torch's labels for its profiler, where nobody listens to them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ class QuietStep(Optimizer):
             return (hooked if _is_observed(self) else func)(self, *args, **kwargs)
 
         return step
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's."""
+        if not set_to_none or torch._C._autograd._profiler_enabled():
+            return super().zero_grad(set_to_none)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+        return None
 
 
 def _is_observed(optimizer: Optimizer) -> bool:

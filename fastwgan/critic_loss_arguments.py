@@ -57,15 +57,27 @@ def check(
         )
         for kind, factor in pairs or [("r1", 0.0)]
     ]
+    real_others = _others("real_args", real_args, real)
+    fake_others = _others("fake_args", fake_args, real, real_others)
     return Job(
         critic,
         real,
         fake,
-        _others("real_args", real_args, real),
-        _others("fake_args", fake_args, real, _others("real_args", real_args, real)),
+        real_others,
+        fake_others,
         _loss(loss),
         tuple(penalties) if pairs else (),
     )
+
+
+def check_backward(backward: Any) -> None:
+    """Raises unless `backward` is a bool, and one that can be done."""
+    if not isinstance(backward, bool):
+        raise TypeError(f"backward was of type {type(backward).__name__}; it must be a bool.")
+    if backward and not torch.is_grad_enabled():
+        raise RuntimeError(
+            "backward was True under torch.no_grad or torch.inference_mode; it must be False there."
+        )
 
 
 def is_generic(job: Job, engine: str) -> bool:
@@ -119,6 +131,8 @@ def _loss(loss: Any) -> Loss:
 def _others(
     name: str, others: Any, real: Tensor, like: tuple[Any, ...] | None = None
 ) -> tuple[Any, ...]:
+    if type(others) is tuple and not others and not like:
+        return ()
     if not isinstance(others, Sequence) or isinstance(others, str):
         raise TypeError(
             f"{name} was of type {type(others).__name__}; it must be a tuple of the critic's "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -20,6 +22,13 @@ def points(arguments: Arguments) -> Tensor:
     if arguments.kind == "r2":
         return fake.clone()
     return interpolate(real, fake, draws(arguments))
+
+
+def drawn(arguments: Arguments) -> Arguments:
+    """The same with every draw made, so that its points are no longer random."""
+    if arguments.kind in ("r1", "r2") or arguments.alpha is not None:
+        return arguments
+    return replace(arguments, alpha=draws(arguments))
 
 
 def draws(arguments: Arguments) -> Tensor:

@@ -65,7 +65,7 @@ def _gradients(critic: nn.Module) -> list[Tensor]:
 
 
 def _steps(name: str, samples: dict[str, Tensor]) -> list[list[Tensor]]:
-    """The gradients of two whole steps, and of one of two micro-batches, the first not synced."""
+    """The gradients of three whole steps, and of one of two micro-batches, the first not synced."""
     critic = Critic(unused=name in ("find_unused_parameters", "static_graph"))
     parallel = DistributedDataParallel(critic, **MODES[name])
     found = []
@@ -76,7 +76,9 @@ def _steps(name: str, samples: dict[str, Tensor]) -> list[list[Tensor]]:
             with contextlib.nullcontext() if is_last else parallel.no_sync():
                 critic_loss(parallel, **samples).total.backward()
         found.append([gradient / micro_batches for gradient in _gradients(critic)])
-    return found
+    critic.zero_grad()
+    critic_loss(parallel, **samples, backward=True)
+    return [*found, _gradients(critic)]
 
 
 def _penalties(

@@ -18,6 +18,7 @@
 #include "fastwgan/weight_clip.h"
 #include "feedforward_object.h"
 #include "plain_calls.h"
+#include "plain_tensor.h"
 #include "pooled_tensors.h"
 #include "raise.h"
 #include "tensor_table.h"
@@ -254,6 +255,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   fastwgan::bind_plain_feedforward_critic(m);
   fastwgan::bind_plain_rmsprop(m);
   fastwgan::bind_plain_spectral_norm(m);
+  fastwgan::bind_plain_tensor(m);
   fastwgan::bind_plain_weight_clip(m);
   bind_weight_clip<float>(m, "weight_clip_f32", fw_weight_clip_f32);
   bind_weight_clip<double>(m, "weight_clip_f64", fw_weight_clip_f64);

@@ -44,6 +44,19 @@ bool exact(PyObject* object) {
   return type == classes.tensor.ptr() || type == classes.parameter.ptr();
 }
 
+py::object plain_memory(const py::list& tensors) {
+  std::vector<int64_t> numbers;
+  for (const py::handle& each : tensors) {
+    DLTensor tensor;
+    const int bits = exact_plain_bits(each.ptr(), &tensor);
+    if (bits == 0) return py::none();
+    numbers.insert(numbers.end(), {reinterpret_cast<int64_t>(data_of(tensor)), bits, tensor.ndim});
+    numbers.insert(numbers.end(), tensor.shape, tensor.shape + tensor.ndim);
+    numbers.insert(numbers.end(), tensor.strides, tensor.strides + tensor.ndim);
+  }
+  return py::bytes(reinterpret_cast<const char*>(numbers.data()), 8 * numbers.size());
+}
+
 }  // namespace
 
 int plain_bits(PyObject* object, DLTensor* tensor) {
@@ -102,5 +115,7 @@ int64_t size_of(const DLTensor& tensor) {
 void* data_of(const DLTensor& tensor) {
   return static_cast<char*>(tensor.data) + tensor.byte_offset;
 }
+
+void bind_plain_tensor(py::module_& m) { m.def("plain_memory", &plain_memory, py::arg("tensors")); }
 
 }  // namespace fastwgan

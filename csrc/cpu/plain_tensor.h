@@ -26,4 +26,8 @@ bool same_layout(const DLTensor& a, const DLTensor& b);
 int64_t size_of(const DLTensor& tensor);
 void* data_of(const DLTensor& tensor);
 
+// plain_memory(tensors): where each tensor's elements are, in what order and of what type, as bytes
+// that are equal when all of that is; None when one is not a plain torch.Tensor or Parameter.
+void bind_plain_tensor(pybind11::module_& m);
+
 }  // namespace fastwgan

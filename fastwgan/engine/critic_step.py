@@ -12,7 +12,7 @@ from fastwgan.engine.blocks import Place, Recorded, Rows, place_all
 from fastwgan.engine.casting import no_casting
 from fastwgan.engine.feedforward_reader import feedforward_of
 from fastwgan.engine.feedforward_step import feedforward_step, takes
-from fastwgan.engine.jobs import Done, Job
+from fastwgan.engine.jobs import Done, Job, numbers_of
 from fastwgan.engine.joint import Joint, seeds_of, sweep
 from fastwgan.engine.losses import Scored, Seed, scored
 from fastwgan.engine.parts import Part, Parts, Sums, parts_of, split_rows
@@ -69,8 +69,9 @@ def _passes(
     tensors, gradients = sums.results()
     values = [value for value, _ in penalties]
     penalty = sum(values[1:], values[0]) if values else torch.zeros_like(loss.value)
-    norms = tuple(lengths for _, lengths in penalties)
-    return Done(loss.value, penalty, norms, *scores, tensors, gradients, scale)
+    norms = [lengths for _, lengths in penalties]
+    numbers = numbers_of(job, loss.value, penalty, norms, scores)
+    return Done(numbers, *scores, tensors, gradients, scale)
 
 
 def _sweep(job: Job, parts: Parts, at: Joint, loss: Scored, sums: Sums) -> tuple[Tensor, Tensor]:

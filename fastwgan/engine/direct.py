@@ -92,9 +92,8 @@ def _is_intercepted() -> bool:
 
 def _collect(module: nn.Module, calls: list[Call]) -> bool:
     own, kind = module.__dict__, type(module)
-    for name in _HOOKS:
-        if own[name]:
-            return False
+    if any(map(own.__getitem__, _HOOKS)):
+        return False
     if "forward" in own or kind.forward is not _FORWARDS.get(kind):
         return False
     if kind is nn.Sequential:

@@ -59,9 +59,18 @@ class Feedforward:
         return self._is_dense and batch < _LARGE_BATCH
 
     def wasserstein_step(
-        self, real: Tensor, fake: Tensor, points: Tensor, penalty: NormPenalty
+        self,
+        real: Tensor,
+        fake: Tensor,
+        points: Tensor,
+        penalty: NormPenalty,
+        *,
+        are_alpha: bool,
     ) -> WassersteinStep | None:
-        """The Wasserstein loss and a penalty at points, in one call; None for what that can't."""
+        """The Wasserstein loss and a penalty at points, in one call; None for what that can't.
+
+        Points can be alphas, as `Plan.wasserstein_step` takes them.
+        """
         if not self._is_dense or self._is_masked:
             return None
         wanted = [
@@ -69,8 +78,9 @@ class Feedforward:
             for each in self.layers
             for tensor in (each.weight, each.bias)
         ]
+        together = self.joins(real.shape[0])
         return self._plan.wasserstein_step(
-            real, fake, points, wanted, penalty, together=self.joins(points.shape[0])
+            real, fake, points, wanted, penalty, are_alpha=are_alpha, together=together
         )
 
     def score(

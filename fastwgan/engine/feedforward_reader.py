@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 from weakref import WeakKeyDictionary
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn import functional as F
 
+from fastwgan._cpu import plain_memory
 from fastwgan.engine.direct import Call, calls_of
 from fastwgan.engine.feedforward import Described, Feedforward, Shape
 from fastwgan.ops import feedforward_critic
@@ -48,22 +50,32 @@ class _Kept:
         self.found = found
         self._calls = calls
         self._dtype, self._shape = samples.dtype, samples.shape[1:]
-        self._tensors = [
-            (t, _memory(t)) for _, args in calls for t in args if isinstance(t, Tensor)
-        ]
+        self._flat = _flat(calls)
+        self._tensors = [t for _, args in calls for t in args if isinstance(t, Tensor)]
+        # What a kernel takes for granted of weights: `.data` can be another from call to call.
+        self._memory = plain_memory(self._tensors)
 
     def is_of(self, calls: list[Call], samples: Tensor) -> bool:
         """Whether reading again would find the same."""
         return (
             samples.dtype is self._dtype
             and samples.shape[1:] == self._shape
-            and len(calls) == len(self._calls)
-            and all(map(_is_same, calls, self._calls))
-            and all(_memory(tensor) == memory for tensor, memory in self._tensors)
+            and self._has(calls)
+            and plain_memory(self._tensors) == self._memory
         )
+
+    def _has(self, calls: list[Call]) -> bool:
+        flat = _flat(calls)
+        if len(flat) == len(self._flat) and all(map(is_, flat, self._flat)):
+            return True  # as nearly always, and sooner known
+        return len(calls) == len(self._calls) and all(map(_is_same, calls, self._calls))
 
 
 _read: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
+
+
+def _flat(calls: list[Call]) -> list[object]:
+    return [each for function, args in calls for each in (function, len(args), *args)]
 
 
 def _is_same(call: Call, before: Call) -> bool:
@@ -76,11 +88,6 @@ def _is_same(call: Call, before: Call) -> bool:
             for a, b in zip(args, others, strict=True)
         )
     )
-
-
-def _memory(tensor: Tensor) -> tuple[object, ...]:
-    """What a kernel takes for granted of a weight: `.data` can be another from call to call."""
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.is_neg()
 
 
 class _Reader:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastwgan import penalty_points
 from fastwgan._cpu import pooled_empty
 from fastwgan.engine.feedforward import Feedforward
-from fastwgan.engine.jobs import Done, Job
+from fastwgan.engine.feedforward_reader import feedforward_of
+from fastwgan.engine.jobs import Done, Job, Numbers, numbers_of
 from fastwgan.engine.joint import seeds_of
 from fastwgan.engine.losses import Scored, scored, wasserstein
 from fastwgan.engine.parts import split_rows
@@ -27,30 +29,40 @@ def feedforward_step(critic: Feedforward, job: Job, points: Tensor) -> Done:
     """Loss and the job's only penalty, taken at points [batch, *sample] of its own."""
     run = _joint if critic.joins(points.shape[0]) else _apart
     with torch.no_grad():
-        at_once = _at_once(critic, job, points.detach())
-        if at_once is not None:
-            return at_once
         loss, scores, adjoint, penalised = run(critic, job, points.detach())
         penalty, norms, gradients = penalised
         tensors = critic.parameters()
         if _flows(job):
             _add_samples(job, adjoint, tensors, gradients)
-    return Done(loss.value, penalty, (norms,), *scores, tensors, gradients, 1.0)
+    numbers = numbers_of(job, loss.value, penalty, [norms], scores)
+    return Done(numbers, *scores, tensors, gradients, 1.0)
 
 
-def _at_once(critic: Feedforward, job: Job, points: Tensor) -> Done | None:
-    """By one call of C++, whose seeds do not wait for the scores; None where it can't be."""
-    if job.loss is not wasserstein or _flows(job):
+def step_at_once(job: Job) -> Done | None:
+    """A step of the Wasserstein loss by one call of C++; None where it can't be.
+
+    Its seeds do not wait for the scores, nor does it need points that lie between real and fake.
+
+    Args:
+        job: With every draw made.
+    """
+    if job.loss is not wasserstein or len(job.penalties) != 1 or _flows(job):
         return None
     of = job.penalties[0]
+    if of.kind in ("r1", "r2") or of.alpha is None or job.real_args or job.fake_args:
+        return None
+    critic = feedforward_of(job.critic, job.real)
+    if critic is None:
+        return None
+    are_alpha = of.kind != "dragan"
+    points = of.alpha if are_alpha else penalty_points.points(of)
     penalty = NormPenalty(of.kind, of.target, of.weight, of.groups)
-    found = critic.wasserstein_step(job.real, job.fake, points, penalty)
+    found = critic.wasserstein_step(job.real, job.fake, points, penalty, are_alpha=are_alpha)
     if found is None:
         return None
-    loss, value, norms, scores, gradients = found
-    real_scores, fake_scores = scores.split(points.shape[0])
-    tensors = critic.parameters()
-    return Done(loss, value, (norms,), real_scores, fake_scores, tensors, list(gradients), 1.0)
+    *numbers, real_scores, fake_scores, gradients = found
+    tensors, given = critic.parameters(), list[Tensor | None](gradients)
+    return Done(Numbers(*numbers), real_scores, fake_scores, tensors, given, 1.0)
 
 
 class _Found(NamedTuple):

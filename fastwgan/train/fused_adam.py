@@ -112,6 +112,10 @@ _OPTIONS = (
 )
 
 
+# A tensor, since a Python number is wrapped anew for every step: four times the cost.
+_ONE = torch.ones((), dtype=torch.float32, device="cpu")
+
+
 class _Lists(NamedTuple):
     parameters: list[Tensor]
     gradients: list[Tensor]
@@ -133,8 +137,7 @@ def _is_unusual(group: dict[str, Any]) -> bool:
 
 
 def _step(lists: _Lists, group: dict[str, Any]) -> None:
-    # As a tensor, since a Python number is wrapped anew for every step: four times the cost.
-    torch._foreach_add_(lists.steps, torch.tensor(1.0, device="cpu"), alpha=1.0)
+    torch._foreach_add_(lists.steps, _ONE, alpha=1.0)
     beta1, beta2 = group["betas"]
     torch._fused_adam_(
         lists.parameters,

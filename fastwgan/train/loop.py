@@ -6,6 +6,7 @@ This is the example of how the library is used. Files, progress and signals are 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -88,14 +89,12 @@ class Trainer(Networks):
             if penalties:
                 self._penalty = penalty if every == 1 else penalty / every
             measured["penalty"] = self._penalty
-        self._average(self.critic, measured.values(), self.critic_optimizer)
+        self._average(measured.values(), self.critic_optimizer)
         return measured
 
-    def _average(
-        self, network: nn.Module, measured: Iterable[Tensor], optimizer: Optimizer
-    ) -> None:
+    def _average(self, measured: Iterable[Tensor], optimizer: Optimizer) -> None:
         """Steps with the gradients, and leaves the scalars, of all processes' rows."""
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in _stepped(optimizer) if p.grad is not None]
         self.processes.average([*gradients, *measured], then=optimizer.step)
 
     def _alpha(self, penalties: list[tuple[str, float]]) -> Tensor | None:
@@ -115,6 +114,7 @@ class Trainer(Networks):
     ) -> dict[str, Tensor]:
         """Adds the gradients of some rows of a batch; returns their scalars."""
         arguments = () if labels is None else (labels,)
+        whole = self.config.accumulate == 1
         with self._autocast():
             done = fastwgan.critic_loss(
                 self.critic,
@@ -126,8 +126,10 @@ class Trainer(Networks):
                 real_args=arguments,
                 fake_args=arguments,
                 generator=self._noise,
+                backward=whole,
             )
-        self._share(done.total).backward()
+        if not whole:
+            self._share(done.total).backward()
         return {
             "wasserstein": done.wasserstein,
             "critic_loss": done.total.detach(),
@@ -139,7 +141,7 @@ class Trainer(Networks):
         self.generator_optimizer.zero_grad()
         rows = self._parts(self._latent(), *self.last_batch)
         loss = _means([{"loss": self._generator_part(*part)} for part in rows])["loss"]
-        self._average(self.generator, [loss], self.generator_optimizer)
+        self._average([loss], self.generator_optimizer)
         self.processes.settle()
         return loss
 
@@ -155,7 +157,7 @@ class Trainer(Networks):
                 self.config.loss, _wide(scores), lambda: self._scores_of(real, *arguments)
             )
         # With `inputs`, no gradient of the critic's weights is computed, nor left in their .grad.
-        self._share(loss).backward(inputs=list(self.generator.parameters()))
+        self._share(loss).backward(inputs=_stepped(self.generator_optimizer))
         return loss.detach()
 
     def _scores_of(self, real: Tensor, *arguments: Tensor) -> Tensor:
@@ -168,9 +170,11 @@ class Trainer(Networks):
             fake: Tensor = self.generator(noise, *(() if labels is None else (labels,)))
         return fake.to(noise.dtype)
 
-    def _autocast(self) -> torch.autocast:
-        half = self.config.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+    def _autocast(self) -> AbstractContextManager[object]:
+        half, device = self.config.precision == "bf16", self.device.type
+        if half or torch.is_autocast_enabled(device):
+            return torch.autocast(device, torch.bfloat16, enabled=half)
+        return nullcontext()
 
     def _parts(self, *batches: Tensor | None) -> list[tuple[Any, ...]]:
         """The rows of a batch in `accumulate` equal parts."""
@@ -239,6 +243,11 @@ class Trainer(Networks):
 
 
 _PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")
+
+
+def _stepped(optimizer: Optimizer) -> list[Tensor]:
+    """The parameters, sooner found than in the network's modules."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _floats(module: nn.Module) -> list[Tensor]:

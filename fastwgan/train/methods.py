@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 PARTS = ("clip", "sn", "gp", "lp", "dragan", "r1", "r2")
 
 PENALTIES = {"gp": "wgan-gp", "lp": "wgan-lp", "dragan": "dragan", "r1": "r1", "r2": "r2"}
@@ -14,6 +16,7 @@ METHODS = ("wgan", "wgan-gp", "wgan-lp", "dragan", "sn-gan", "r1", "r1+r2", "sn+
 """The methods that `--help` names; others are sums of parts."""
 
 
+@cache
 def parts_of(method: str) -> tuple[str, ...]:
     """The parts of a method in the order of `PARTS`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -384,7 +385,11 @@ def test_two_penalties_before_one_backward_and_again() -> None:
 
 def test_what_it_leaves_to_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     """Penalties at the loss's own points, none, two, and values alone."""
-    monkeypatch.setattr(critic_step, "feedforward_step", lambda *_: pytest.fail("taken"))
+    for taken in (
+        "fastwgan.ops.feedforward_critic.Plan.wasserstein_step",
+        "fastwgan.engine.critic_step.feedforward_step",
+    ):
+        monkeypatch.setattr(taken, lambda *_, **__: pytest.fail("taken"))
     pair = _samples()
     for penalty in ("r1", "r2", None, (("r1", 1.0), ("r2", 2.0))):
         assert_step_is_the_plain_one(_critic(), *pair, penalty=penalty, engine="always")
@@ -395,6 +400,7 @@ def test_what_it_leaves_to_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> No
 def test_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     for module, name in (
+        (import_module("fastwgan.critic_loss"), "step_at_once"),
         (critic_step, "feedforward_step"),
         (fastwgan.penalty_ways, "feedforward_penalty"),
     ):
@@ -402,4 +408,10 @@ def test_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, lambda *a, own=own: calls.append(own) or own(*a))
     fastwgan.critic_loss(_critic(), *_samples()).total.backward()
     fastwgan.gradient_penalty(_critic(), *_samples()).backward()
-    assert calls == [feedforward_step.feedforward_step, feedforward_step.feedforward_penalty]
+    fastwgan.critic_loss(_critic(nn.Dropout(0.5)), *_samples()).total.backward()
+    assert calls == [
+        feedforward_step.step_at_once,
+        feedforward_step.feedforward_penalty,
+        feedforward_step.step_at_once,  # which leaves masks to the other
+        feedforward_step.feedforward_step,
+    ]

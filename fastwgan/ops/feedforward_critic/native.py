@@ -88,6 +88,7 @@ class Plan:
         wanted: Sequence[Tensor | None],
         penalty: NormPenalty,
         *,
+        are_alpha: bool,
         together: bool,
     ) -> WassersteinStep | None:
         """All of a critic step in one call, for critics of rows without masks.
@@ -95,10 +96,12 @@ class Plan:
         Args:
             real: [batch, *sample], row-major, a sample as the first layer's row.
             fake: As real.
-            points: Where the penalty is taken, as real.
+            points: Where the penalty is taken, as real; or the alphas [batch / groups] of the
+                points between real and fake.
             wanted: Each layer's weight and bias in turn, None for one whose gradient is not asked
                 for.
             penalty: Of the gradient's norms.
+            are_alpha: Whether points are alphas.
             together: Whether loss's and penalty's rows go in one run, or in one of each.
 
         Returns:
@@ -114,7 +117,17 @@ class Plan:
         )
         kind, target, weight, groups = penalty
         found = _cpu.plain_wasserstein_step(
-            critic, real, fake, points, list(wanted), KINDS[kind], target, weight, groups, together
+            critic,
+            real,
+            fake,
+            points,
+            are_alpha,
+            list(wanted),
+            KINDS[kind],
+            target,
+            weight,
+            groups,
+            together,
         )
         return None if found is None else WassersteinStep(*found)
 
@@ -131,14 +144,18 @@ class NormPenalty(NamedTuple):
 class WassersteinStep(NamedTuple):
     """What a critic step found."""
 
-    loss: Tensor
-    """E f(fake) - E f(real) []."""
+    total: Tensor
+    """E f(fake) - E f(real) and the penalty []."""
+    wasserstein: Tensor
+    """E f(real) - E f(fake) []."""
     penalty: Tensor
     """[]."""
-    norms: Tensor
-    """[batch / groups]."""
-    scores: Tensor
-    """Of real, then of fake [2 batch, outputs]."""
+    gradient_norm: Tensor
+    """The mean of the norms []."""
+    real_scores: Tensor
+    """[batch, outputs]."""
+    fake_scores: Tensor
+    """[batch, outputs]."""
     gradients: list[Tensor]
     """Of what was wanted, in its order."""
 
