@@ -223,7 +223,7 @@ MUTATIONS = (
         "tests/test_penalty.py",
     ),
     Mutation(
-        "fastwgan/critic_loss.py",
+        "fastwgan/critic_loss_ways.py",
         "return (job.real if real else job.fake).clone(), job.real_args if real else job.fake_args",
         "return (job.real if real else job.fake).clone(), job.real_args",
         "fake samples judged with the labels of real ones",

@@ -27,7 +27,7 @@ MUTATIONS = (
     ),
     Mutation(
         "fastwgan/train/loop.py",
-        "self._share(loss).backward(inputs=list(self.generator.parameters()))",
+        "self._share(loss).backward(inputs=_stepped(self.generator_optimizer))",
         "self._share(loss).backward()",
         "the generator's gradient left in the critic's weights",
         f"{_LOOP}::test_a_generator_step_leaves_the_critic_alone",
