@@ -47,14 +47,14 @@ MUTATIONS = (
         f"{_LOOP}::test_every_row_of_a_batch_has_a_place_of_its_own",
     ),
     Mutation(
-        "fastwgan/train/loop.py",
+        "fastwgan/train/training_state.py",
         '        self._noise.set_state(state["random"]["noise"])\n',
         "",
         "a run that goes on with the noise it began with",
         f"{_LOOP}::test_a_trainer_goes_on_from_its_state_bit_for_bit",
     ),
     Mutation(
-        "fastwgan/train/loop.py",
+        "fastwgan/train/training_state.py",
         '_PARTS = ("generator", "average", "critic", "critic_optimizer", "generator_optimizer")',
         '_PARTS = ("generator", "average", "critic", "critic_optimizer")',
         "an optimizer's moments left out of the checkpoint",
