@@ -94,7 +94,7 @@ def critic_loss(
             `total` is then detached. It spares small critics autograd's walk, a tenth of a
             millisecond. Hooks of parameters are called; those that are put on autograd's own
             accumulating nodes are seen where DistributedDataParallel puts them, else not.
-            Inside `torch.compile` it breaks the graph.
+            Inside `torch.compile` it breaks the graph. Not with a GradScaler, which scales `total`.
 
     Returns:
         A `CriticLoss`. `total` is differentiable once; all else is detached. Under `torch.no_grad`

@@ -38,7 +38,8 @@ def by_autograd(
         )
         fake_scores = job.critic(job.fake.clone(), *job.fake_args)
     value = job.loss(real_scores, fake_scores)
-    check_loss(value, recording)
+    trainable = real_scores.requires_grad or fake_scores.requires_grad
+    check_loss(value, differentiate=recording and trainable)
     total, penalties, norms = value.reshape(()), torch.zeros_like(value.detach().reshape(())), []
     for arguments, at in zip(job.penalties, points, strict=True):
         samples, others = _own_samples(job, arguments) if at is None else (at, job.real_args)

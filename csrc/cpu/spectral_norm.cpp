@@ -160,9 +160,10 @@ template <class T>
 void normalise(const Team& team, int thread, const Matrix<T>& s, double sigma, bool streamed,
                T* to) {
   const Range rows = part_of(s.rows, thread, team.size(), 4);
-  const int64_t size = (rows.end - rows.begin) * s.inner;
   const Inverse<T> inverse(sigma);
   for (int64_t o = 0; o < s.outer; ++o) {
+    // Of an empty weight the other sizes may be beyond counting: not before the loop.
+    const int64_t size = (rows.end - rows.begin) * s.inner;
     T* piece = to + (o * s.rows + rows.begin) * s.inner;
     if (streamed)
       scaled_stream<T>(s.piece(o, rows.begin), inverse.factor, piece, size);

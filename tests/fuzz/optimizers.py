@@ -48,6 +48,15 @@ class OptimizerPair:
         kept = {value.dtype for values in state for name, value in values if name != "step"}
         return kept | {p.dtype for p in held(self.ours)}
 
+    def is_of_one_dtype(self) -> bool:
+        """Whether each parameter's state is of its dtype."""
+        return all(
+            value.dtype is parameter.dtype
+            for parameter, values in self.ours.state.items()
+            for name, value in values.items()
+            if name != "step"
+        )
+
     def shapes(self) -> list[torch.Size]:
         return [p.shape for p in held(self.ours)]
 

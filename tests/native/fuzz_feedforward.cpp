@@ -60,8 +60,9 @@ class Step {
   void run(Forward forward, Backward backward, Tangent tangent) {
     const int64_t kind = call_.random.below(3);
     if (kind == 0) {
+      const T* samples = required(rows() * sample_, false);
       T* scores = required(rows() * scores_, true);
-      call_.run([&] { return forward(&step_, samples_, scores); });
+      call_.run([&] { return forward(&step_, samples, scores); });
     } else if (kind == 1) {
       run_backward(backward);
     } else {
@@ -83,7 +84,8 @@ class Step {
     if (call_.hostile(12)) step_.threads = random.of({0, -1, INT_MIN, INT_MAX});
   }
 
-  // Of a step that is not valid, nothing is read: any memory does.
+  // Of a step that is not valid, nothing is read: any memory does. What one entry alone reads is
+  // drawn where that is called: a pointer that is missing makes no other call invalid.
   void give_memory() {
     const bool can_be = call_.is_valid;
     for (fw_feedforward_layer& layer : layers_) {
@@ -99,7 +101,6 @@ class Step {
     const fw_feedforward_layer& first = layers_.front();
     sample_ = can_be ? Claim{first.channels} * first.height * first.width : 0;
     scores_ = can_be ? outputs_of(layers_.back()) : 0;
-    samples_ = required(rows() * sample_, false);
     step_.workspace = required(workspace_elements_, true);
   }
 
@@ -117,12 +118,13 @@ class Step {
   template <class Backward>
   void run_backward(Backward backward) {
     const int of_all = static_cast<int>(call_.random.of({0, 1, -5}));
+    const T* samples = required(rows() * sample_, false);
     const T* seeds = required(rows() * scores_, false);
     std::vector<T*> of_weights = gradients(weights_), of_biases = gradients(outputs_);
     T* gradient = required((of_all ? rows() : penalised()) * sample_, true);
     T** weights = call_.list(of_weights, 1);
     T** biases = call_.list(of_biases, 1);
-    call_.run([&] { return backward(&step_, samples_, seeds, of_all, weights, biases, gradient); });
+    call_.run([&] { return backward(&step_, samples, seeds, of_all, weights, biases, gradient); });
   }
 
   template <class Tangent>
@@ -142,7 +144,6 @@ class Step {
   int64_t workspace_elements_ = 0;
   std::vector<Claim> weights_, outputs_;
   Claim sample_ = 0, scores_ = 0;
-  const T* samples_ = nullptr;
 };
 
 }  // namespace
