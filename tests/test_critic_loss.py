@@ -124,3 +124,14 @@ def test_the_critic_runs_once() -> None:
 
     fastwgan.critic_loss(critic, *_samples((6,)), engine="always").total.backward()
     assert calls == [(5, 6)]
+
+
+@pytest.mark.parametrize("engine", ["auto", "never"])
+@pytest.mark.parametrize("loss", ["wasserstein", "hinge"])
+def test_a_frozen_critic_has_values_all_the_same(engine: str, loss: str) -> None:
+    critic = mlp(nn.LeakyReLU).double().requires_grad_(False)
+    alpha = torch.rand(5, dtype=torch.float64)
+    step = assert_step_is_the_plain_one(
+        critic, *_samples((6,)), loss=loss, alpha=alpha, engine=engine
+    )
+    assert step.gradients == []

@@ -25,7 +25,7 @@ class Samples(NamedTuple):
 class Penalised(NamedTuple):
     total: Tensor
     penalty: Tensor
-    norm: Tensor | None
+    norms: Tensor | None  # of the gradient at each penalised row
     scores: Tensor
 
 
@@ -57,8 +57,8 @@ def penalty(
         points.requires_grad_()
     scores = critic(points)
     (gradient,) = torch.autograd.grad(scores.sum(), points, create_graph=True)
-    value, _ = _penalty(gradient, kind, 10.0, groups)
-    return Penalised(value, value, None, scores)
+    value, norms = _penalty(gradient, kind, 10.0, groups)
+    return Penalised(value, value, norms, scores)
 
 
 def critic_step(
@@ -86,4 +86,4 @@ def critic_step(
     mine = scores[at * rows : (at + 1) * rows]
     (gradient,) = torch.autograd.grad(mine.sum(), sets[at], create_graph=True)
     value, norms = _penalty(gradient, kind, 10.0, groups)
-    return Penalised(total + value, value, norms.mean(), scores)
+    return Penalised(total + value, value, norms, scores)

@@ -52,10 +52,13 @@ class Asked:
 
     closest = float("inf")
     furthest = 0.0
+    most_saturated = 0.0  # of those that saturate, how far
 
     def forward(self, x: Tensor) -> Tensor:
         distances = x.detach().abs()
         Asked.furthest = max(Asked.furthest, float(distances.max()))
+        if isinstance(self, (nn.Tanh, nn.SiLU)):
+            Asked.most_saturated = max(Asked.most_saturated, float(distances.max()))
         distances = distances[distances > 0]  # where all is zero it is so in any precision
         if distances.numel() and isinstance(self, (nn.LeakyReLU, nn.ReLU)):
             Asked.closest = min(Asked.closest, float(distances.min()))
@@ -63,7 +66,7 @@ class Asked:
 
     @staticmethod
     def forget() -> None:
-        Asked.closest, Asked.furthest = float("inf"), 0.0
+        Asked.closest, Asked.furthest, Asked.most_saturated = float("inf"), 0.0, 0.0
 
 
 class _Leaky(Asked, nn.LeakyReLU):
