@@ -24,6 +24,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--samples", type=count, default=512, metavar="N", help="of real and of fake (512)"
     )
+    parser.add_argument(
+        "--critic",
+        metavar="CRITIC",
+        help="the user's own that the checkpoint names, package.module:Class, whose code then runs",
+    )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="of them (0)")
 
 
@@ -35,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             samples=arguments.samples,
             seed=arguments.seed,
+            critic=arguments.critic,
         )
     except train.ConfigError as error:
         raise CommandError(f"{option(error.name)} {error.problem}", 2) from None

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Draws samples; returns the exit status."""
     try:
         extras.require("rich", "the progress bar")
-        restored = train.restore(arguments.checkpoint)
+        restored = train.restore(arguments.checkpoint, judging=False)
         with progress.counting("samples", arguments.count) as shown:
             notes = sampling.write_samples(
                 restored,

@@ -17,6 +17,7 @@ from fastwgan.train import extras
 from fastwgan.train.config_file import read_config
 from fastwgan.train.interrupt import StopOnSignal
 from fastwgan.train.joining import join
+from fastwgan.train.models import custom
 
 EPILOG = """\
 Defaults are the papers' (Arjovsky 2017 for wgan, Gulrajani 2017 for wgan-gp, Miyato 2018 for
@@ -102,7 +103,7 @@ def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
         _report(outcome)
         if outcome.finished or not received:
             return 0
-        again = _again(this.folder.path, processes)
+        again = _again(this, processes)
         print(f"stopped by {signal.Signals(received).name}; to go on:\n  {again}", flush=True)
         return 128 + received
 
@@ -129,6 +130,8 @@ def _config(path: Path | None, chosen: dict[str, Any]) -> train.TrainConfig:
     settings = {"method": "wgan-gp", "data": "digits"}
     if path is not None:
         settings |= read_config(path)
+        if "critic" not in chosen:
+            custom.confirm(settings.get("critic"), None, path)
     return train.TrainConfig.for_method(**settings | chosen)
 
 
@@ -140,7 +143,7 @@ def _report(outcome: train.Outcome) -> None:
         print(f"  {path!s:{width}}  {content}")
 
 
-def _again(folder: Path, processes: train.Processes) -> str:
+def _again(this: train.Run, processes: train.Processes) -> str:
     """The command line that goes on with a run, as this process was called."""
     called = Path(sys.argv[0])
     if processes.size > 1:
@@ -152,4 +155,5 @@ def _again(folder: Path, processes: train.Processes) -> str:
         found = shutil.which(called.name)
         on_path = found is not None and Path(found).resolve() == called.resolve()
         command = [called.name if on_path else str(called)]
-    return shlex.join([*command, "train", "--resume", str(folder)])
+    own = [] if this.config.critic is None else ["--critic", this.config.critic]
+    return shlex.join([*command, "train", "--resume", str(this.folder.path), *own])

@@ -63,8 +63,8 @@ class TrainConfig:
     threads: int = _setting("processor threads of torch and of the kernels")
     model: str = _setting(f"both networks: {', '.join(MODELS)} (by the data)")
     critic: str | None = _setting(
-        "a critic of your own, package.module:Class; that module's code is run, now and when the "
-        "run is opened again; no other setting runs code that it names"
+        "a critic of your own, package.module:Class; that module's code is run, and never because "
+        "a file names it; no other setting runs code that it names"
     )
     pack: int = _setting("rows that the critic judges together (PacGAN), of data without pixels")
     conditional: bool = _setting("give both networks the labels")

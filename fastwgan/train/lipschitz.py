@@ -117,7 +117,12 @@ def _guessed(layers: Sequence[Layer], weights: Weights) -> tuple[str, ...]:
 
 
 def run_audit(
-    checkpoint: Path, *, out: Path | None = None, samples: int = SAMPLES, seed: int = 0
+    checkpoint: Path,
+    *,
+    out: Path | None = None,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    critic: str | None = None,
 ) -> Audit:
     """Audits a checkpoint's critic, and writes audit.png and audit.json.
 
@@ -126,16 +131,20 @@ def run_audit(
         out: The folder of both files, made if need be; by default the run's.
         samples: As `audit`'s.
         seed: As `audit`'s, and of the generated samples.
+        critic: The user's own critic that the checkpoint names, as `package.module:Class`, whose
+            code then runs.
 
     Raises:
         CheckpointError: there is no checkpoint, or it is damaged or not one of ours.
-        ConfigError: its data can't be loaded.
+        ConfigError: its data can't be loaded, or it names a critic of its user's own that was not
+            given.
         MissingExtraError: matplotlib, or a package that the data needs, isn't installed.
         ValueError: see `audit`.
         OSError: a file can't be written.
     """
     require("matplotlib", "drawing audit.png")
-    restored = restore(checkpoint)
+    restored = restore(checkpoint, critic=critic)
+    assert restored.critic is not None  # it was asked for
     data, notes = _data_of(restored)
     fake, fake_labels = restored.draw(samples * restored.config.pack, seed)
     found = audit(

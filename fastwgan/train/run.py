@@ -19,6 +19,7 @@ from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
 from fastwgan.train.loop import Trainer
 from fastwgan.train.metrics import MetricsFile, NoMetricsFile, Record
+from fastwgan.train.models import custom
 from fastwgan.train.processes import ALONE, Processes, ProcessLostError
 from fastwgan.train.writing import OutputError
 
@@ -121,7 +122,8 @@ class Run:
             path: The run's folder or its checkpoint.
             data: As given to `begin`.
             chosen: Settings to hold the run's own against. Only `steps`, which may grow, and
-                `threads`, with which sums are equal to rounding only, may differ.
+                `threads`, with which sums are equal to rounding only, may differ. A run with a
+                critic of its user's own needs `critic`, since its code will run.
             processes: As in `begin`; with another number of them, equal to rounding.
 
         Raises:
@@ -132,6 +134,7 @@ class Run:
         """
         folder, path, state = processes.from_writer(lambda: _read(path))
         config = _agreed(path, state, chosen or {})
+        custom.confirm(config.critic, (chosen or {}).get("critic"), path)
         extras.check(config)
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -92,7 +93,53 @@ def test_no_part_of_a_checkpoint_but_the_critic_does(
     else:
         with pytest.raises((ConfigError, CheckpointError), match=r"trap:Critic"):
             restore(path)
-    assert marker.exists() == (name == "critic")
+        with pytest.raises((ConfigError, CheckpointError), match=r"trap:Critic"):
+            Run.reopen(path)
+    assert not marker.exists()
+
+
+def _with_trap(folder: Path) -> Path:
+    fit(small(steps=1), load("digits"), out=folder, callbacks=())
+    path = folder / "checkpoint.pt"
+    state = checkpoint.load(path)
+    state["config"]["critic"] = "trap:Critic"
+    checkpoint.save(path, state)
+    return path
+
+
+def test_a_critic_is_run_where_its_reader_names_it_too(tmp_path: Path, marker: Path) -> None:
+    path = _with_trap(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"derived from torch\.nn\.Module"):
+        restore(path, critic="trap:Critic")
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("command", ["resume", "config", "audit", "sample"])
+def test_no_command_runs_what_a_file_names(
+    command: str, tmp_path: Path, marker: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _with_trap(tmp_path / "run")
+    (tmp_path / "config.toml").write_text('critic = "trap:Critic"\n')
+    arguments = {
+        "resume": ["train", "--resume", str(path), "--steps", "2"],
+        "config": [
+            "train",
+            "--config",
+            str(tmp_path / "config.toml"),
+            "--out",
+            str(tmp_path / "n"),
+        ],
+        "audit": ["audit", str(path)],
+        "sample": ["sample", str(path), "--out", str(tmp_path / "made.npy"), "--count", "3"],
+    }[command]
+    status = cli.main(arguments)
+    said = capsys.readouterr().err
+    assert not marker.exists()
+    if command == "sample":
+        assert (status, said) == (0, "")
+    else:
+        assert status == 2
+        assert re.search(r"--critic was not given, and \S+ names 'trap:Critic', whose code", said)
 
 
 def test_help_says_what_runs_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +147,9 @@ def test_help_says_what_runs_code(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["train", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("code is run") == 1
-    assert "package.module:Class; that module's code is run, now and when the run is" in said
+    assert (
+        "package.module:Class; that module's code is run, and never because a file names it" in said
+    )
     assert "no other setting runs code that it names" in said
 
 

@@ -213,8 +213,11 @@ def test_a_run_with_it_can_be_opened_again(tmp_path: Path) -> None:
     run.go()
     samples = load("digits").values[:5]
     with torch.no_grad():
-        found = restore(run.folder.path).critic(samples)
-    torch.testing.assert_close(found, run.trainer.score(samples))
+        critic = restore(run.folder.path, critic="users_critics:Flat").critic
+        assert critic is not None
+        torch.testing.assert_close(critic(samples), run.trainer.score(samples))
+    again = Run.reopen(run.folder.path, chosen={"critic": "users_critics:Flat", "steps": 2})
+    assert again.go().finished
 
 
 def test_a_trainer_trains_it_on_labels() -> None:

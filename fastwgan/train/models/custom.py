@@ -1,9 +1,9 @@
 """A user's own critic, by `critic = "package.module:Class"`.
 
-Loading one imports its module, which runs that module's code, also when a checkpoint of such a run
-is opened. No other setting and nothing else in a checkpoint runs code that is not fastwgan's. The
-module is looked for where Python looks for any other: for one in the current folder, say so by
-`PYTHONPATH=.` or start by `python -m fastwgan`.
+Loading one imports its module, which runs that module's code. A file that names one, a checkpoint
+or a config.toml, has it run only where its reader names it too. No other setting and nothing else
+in a checkpoint runs code that is not fastwgan's. The module is looked for where Python looks for
+any other: for one in the current folder, say so by `PYTHONPATH=.` or start by `python -m fastwgan`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import copy
 import importlib
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,26 @@ class OneColumn(nn.Module):
     def forward(self, samples: Tensor, *labels: Tensor) -> Tensor:
         """Scores [batch, 1]."""
         return self.critic(samples, *labels).unsqueeze(1)  # type: ignore[no-any-return]
+
+
+def confirm(stored: str | None, given: str | None, path: Path) -> None:
+    """Refuses code that a file names and its reader does not.
+
+    Args:
+        stored: The critic that the file names.
+        given: The critic that its reader names.
+        path: The file.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if stored is not None and given != stored:
+        said = "was not given" if given is None else f"was {given!r}"
+        raise ConfigError(
+            "critic",
+            f"{said}, and {path} names {stored!r}, whose code would run; name that if you trust "
+            "the file.",
+        )
 
 
 def critic(name: str, parts: Sequence[str], shape: tuple[int, ...], classes: int) -> nn.Module:
