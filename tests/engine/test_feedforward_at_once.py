@@ -146,3 +146,24 @@ def test_gradients_are_nobody_elses() -> None:
         assert one is not None
         assert torch.equal(one, other)
     assert second.total.isfinite()
+
+
+ALPHAS: dict[str, Callable[[Tensor], Tensor]] = {
+    "one for all": lambda alpha: alpha[:1].expand(len(alpha)),
+    "with gaps": lambda alpha: torch.stack((alpha, alpha), dim=1)[:, 0],
+    "negated": lambda alpha: torch._neg_view(-alpha),
+    "of another dtype": lambda alpha: alpha.float(),
+    "a column": lambda alpha: alpha[:, None],
+}
+
+
+@pytest.mark.parametrize("name", ALPHAS)
+@pytest.mark.parametrize("rows", [6, 260])
+def test_alpha_of_any_form(ways: list[bool], name: str, rows: int) -> None:
+    critic, pair = _critic().double(), _samples(rows, (5,), torch.float64)
+    given = ALPHAS[name](torch.rand(rows, dtype=torch.float64))
+    expected = _step(critic, pair, alpha=given.resolve_neg().double().clone().contiguous())
+    found = _step(critic, pair, alpha=given)
+    assert ways[0]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
