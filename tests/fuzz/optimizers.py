@@ -42,6 +42,11 @@ class OptimizerPair:
         gradients = [p.grad for p in held(self.theirs) if p.grad is not None]
         return max((float(g.abs().max()) for g in gradients), default=0.0)
 
+    def largest(self) -> float:
+        """Of gradients and state."""
+        states = [t for state in self.theirs.state.values() for t in state.values()]
+        return max([self.largest_gradient(), *(float(t.abs().max()) for t in states)])
+
     def dtypes(self) -> set[torch.dtype]:
         """Of our parameters and state, which a conversion of the critic leaves as it was."""
         state = (values.items() for values in self.ours.state.values())

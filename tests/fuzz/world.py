@@ -232,7 +232,8 @@ class World:
         """
         if dtype in HALVES and any(isinstance(m, nn.LayerNorm) for m in self.ours.modules()):
             return
-        if dtype is torch.float16 and _largest(self.theirs.parameters()) > HALF_REACH:
+        largest = max(_largest(self.theirs.parameters()), self.optimizers.largest())
+        if dtype is torch.float16 and largest > HALF_REACH:
             return
         self.dtype = dtype
         self.ours.to(dtype)
