@@ -91,8 +91,9 @@ class World:
         if backward and scores[0].requires_grad:
             for each in (scores, expected):
                 torch.stack([s.square().sum() for s in each]).sum().backward()
-            for mine, other in zip(samples, wide, strict=True):
-                self._check_flows(mine, other)
+            if not self._dropped([t for each in wide for t in each]):
+                for mine, other in zip(samples, wide, strict=True):
+                    self._check_flows(mine, other)
         self._settle("forward")
 
     def penalty(self, kind: str, *, groups: int, engine: str, flows: bool) -> None:
@@ -260,6 +261,13 @@ class World:
                 for vector, value in zip(other.buffers(), mine.buffers(), strict=True):
                     vector.copy_(value)
         self._settle(f"normalise {form}")
+        # A forward in training mode, as everyone begins with: sigma of vectors that were drawn can
+        # be next to nothing, and a weight over it anything.
+        modes = self.ours.training, self.theirs.training
+        self.train(True)
+        self.forward(calls=1, recording=False, backward=False, flows=False)
+        self.ours.train(modes[0])
+        self.theirs.train(modes[1])
 
     def remove(self) -> None:
         assert self.form is not None
@@ -336,11 +344,18 @@ class World:
         for parameter in trainable:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        if self.dtype is torch.float16 and _largest([*trainable, *wide]) > HALF_REACH:
-            self.ours.zero_grad()  # spectral norm's first σ can be next to nothing in eval mode
-            self.theirs.zero_grad()
-        else:
+        if not self._dropped(list(wide)):
             self._check_flows(samples, wide)
+
+    def _dropped(self, wide: list[Tensor]) -> bool:
+        """Whether there were gradients beyond float16, which both critics then have none of."""
+        if self.dtype is not torch.float16:
+            return False
+        if _largest([*self.theirs.parameters(), *wide]) <= HALF_REACH:
+            return False
+        self.ours.zero_grad()
+        self.theirs.zero_grad()
+        return True
 
     def _check_flows(self, mine: Samples, other: Samples) -> None:
         """The samples' gradients, which autograd leaves None where nothing flows."""
