@@ -27,7 +27,7 @@ MUTATIONS = (
         "if (std::fabs(factor) <= static_cast<double>(std::numeric_limits<T>::max()))",
         "if (std::fabs(factor) >= 0)",
         "a factor above the range, though its product with the row is not",
-        f"{_ULPS}::test_errors_in_units_in_the_last_place -k gradient_penalty",
+        f"{_RANGE}::test_cotangent_at_a_norm_whose_inverse_is_out_of_range",
     ),
     Mutation(
         "csrc/cpu/power_iteration.h",
