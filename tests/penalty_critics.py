@@ -287,6 +287,10 @@ CRITICS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         ),
         IMAGE,
     ),
+    "mlp at every position": (
+        lambda: nn.Sequential(*mlp(lambda: nn.LeakyReLU(0.2))[:4], nn.Flatten(), nn.Linear(45, 1)),
+        SEQUENCE,
+    ),
     "conv1d": (
         lambda: nn.Sequential(
             nn.Conv1d(5, 4, 3), nn.LeakyReLU(), nn.MaxPool1d(2), nn.Conv1d(4, 1, 2)

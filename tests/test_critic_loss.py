@@ -76,7 +76,8 @@ def test_a_loss_of_ones_own() -> None:
     )
 
 
-def test_further_arguments() -> None:
+@pytest.mark.parametrize("engine", ["auto", "never"])
+def test_further_arguments(engine: str) -> None:
     class Conditional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -93,6 +94,7 @@ def test_further_arguments() -> None:
             critic,
             *_samples((6,)),
             penalty=penalty,
+            engine=engine,
             real_args=(labels[0], 0.5),
             fake_args=(labels[1], 0.5),
             **alpha,

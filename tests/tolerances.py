@@ -280,7 +280,7 @@ def walk(terms: int) -> float:
 
 
 # One rounding from float32: what float32 has lost before is a thousandth of a half's unit.
-_ONCE = Bound(0.51, "computed in float32, then rounded once")
+ROUNDED_ONCE = Bound(0.51, "computed in float32, then rounded once")
 _HALVES = (torch.bfloat16, torch.float16)
 
 _ULPS: dict[tuple[str, str], Bound] = {
@@ -288,7 +288,7 @@ _ULPS: dict[tuple[str, str], Bound] = {
     ("bias_activation", "value"): Bound(chain(3), "the slope, a sum, a product"),
     ("bias_activation", "derivative"): Bound(chain(2), "the slope, a product"),
     ("bias_activation", "bias gradient"): Bound(
-        walk(300) + chain(2), "a sum of 300 rows of one sign, each a derivative"
+        walk(300) + chain(2), "a sum of 300 rows of one sign that differ, each a derivative"
     ),
     ("rmsprop", "square average"): Bound(chain(4), "1 - alpha, two products, a sum"),
     ("rmsprop", "gradient average"): Bound(chain(4), "1 - alpha, a difference, a product, a sum"),
@@ -326,8 +326,8 @@ _ULPS: dict[tuple[str, str], Bound] = {
 }
 
 _ULPS_OF_HALVES: dict[tuple[str, str], Bound] = {
-    ("gradient_penalty", "points"): _ONCE,
-    ("spectral_norm", "normalised"): _ONCE,
+    ("gradient_penalty", "points"): ROUNDED_ONCE,
+    ("spectral_norm", "normalised"): ROUNDED_ONCE,
     ("spectral_norm", "gradient"): Bound(
         chain(1) + 0.5, "rounded once; <G, W> is of the normalised weight as it was rounded"
     ),

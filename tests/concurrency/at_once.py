@@ -12,16 +12,25 @@ PATIENCE = 120.0  # seconds; a thread that is not done by then is stuck
 
 def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
     """What each call returned, in its order; raises what the first of them raised."""
+    return [result for (result,) in rounds_at_once(calls, 1)]
+
+
+def rounds_at_once(calls: Sequence[Callable[[], Result]], rounds: int) -> list[list[Result]]:
+    """What each call returned in every round; all threads wait for each other before each."""
     barrier = threading.Barrier(len(calls))
-    found: dict[int, Result] = {}
+    found: dict[int, list[Result]] = {index: [] for index in range(len(calls))}
     failures: list[BaseException] = []
 
     def work(index: int, call: Callable[[], Result]) -> None:
         try:
-            barrier.wait(PATIENCE)
-            found[index] = call()
+            for _ in range(rounds):
+                barrier.wait(PATIENCE)
+                found[index].append(call())
+        except threading.BrokenBarrierError:  # another call has failed, or is stuck
+            pass
         except BaseException as error:
             failures.append(error)
+            barrier.abort()
 
     threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(calls)]
     for thread in threads:
@@ -30,6 +39,6 @@ def at_once(calls: Sequence[Callable[[], Result]]) -> list[Result]:
         thread.join(PATIENCE)
     if failures:
         raise failures[0]
-    stuck = sorted(set(range(len(calls))) - set(found))
+    stuck = [index for index, turns in found.items() if len(turns) < rounds]
     assert not stuck, f"calls {stuck} of {len(calls)} were not done after {PATIENCE:g} s"
-    return [found[index] for index in range(len(calls))]
+    return list(found.values())

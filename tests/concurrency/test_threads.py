@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
 import fastwgan
 from fastwgan.ops import spectral_norm as spectral_norm_op
-from tests.concurrency.at_once import at_once
-from tests.concurrency.operations import OPERATIONS, Call, calls, same_bits
+from tests.concurrency.at_once import at_once, rounds_at_once
+from tests.concurrency.long_calls import LONG_CALLS
+from tests.concurrency.operations import OPERATIONS, calls, same_bits
 from tests.processes import output_of
 
 THREADS = 8
-
-
-def _in_turn(call: Call, rounds: int = 3) -> Callable[[], list[list[Tensor]]]:
-    return lambda: [call() for _ in range(rounds)]
+ROUNDS = 5
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_different_tensors(name: str) -> None:
     wanted = [call() for call in calls(name, range(THREADS))]
     assert not same_bits(wanted[0], wanted[1])
-    found = at_once([_in_turn(call) for call in calls(name, range(THREADS))])
+    found = rounds_at_once(calls(name, range(THREADS)), ROUNDS)
     for one, turns in zip(wanted, found, strict=True):
         assert all(same_bits(turn, one) for turn in turns)
 
@@ -34,8 +30,18 @@ def test_different_tensors(name: str) -> None:
 def test_shared_tensors(name: str) -> None:
     (call,) = calls(name, range(1))
     wanted = call()
-    for turns in at_once([_in_turn(call)] * THREADS):
+    for turns in rounds_at_once([call] * THREADS, ROUNDS):
         assert all(same_bits(turn, wanted) for turn in turns)
+
+
+@pytest.mark.parametrize("name", LONG_CALLS)
+def test_all_inside_at_once(name: str) -> None:
+    """Calls of milliseconds: what two of them shared would be written by both."""
+    each = [LONG_CALLS[name](seed) for seed in range(THREADS)]
+    wanted = [call() for call in each]
+    assert not same_bits(wanted[0], wanted[1])
+    for one, turns in zip(wanted, rounds_at_once(each, ROUNDS), strict=True):
+        assert all(same_bits(turn, one) for turn in turns)
 
 
 @pytest.mark.nightly
@@ -44,7 +50,7 @@ def test_shared_tensors(name: str) -> None:
 def test_for_long(name: str) -> None:
     """Teams of two threads included, which on few cores wait for each other."""
     wanted = [call() for call in calls(name, range(THREADS))]
-    found = at_once([_in_turn(call, 30) for call in calls(name, range(THREADS))])
+    found = rounds_at_once(calls(name, range(THREADS)), 30)
     for one, turns in zip(wanted, found, strict=True):
         assert all(same_bits(turn, one) for turn in turns)
 
@@ -53,7 +59,7 @@ def test_for_long(name: str) -> None:
 def test_all_operations_at_once() -> None:
     each = [calls(name, range(1))[0] for name in OPERATIONS]
     wanted = [call() for call in each]
-    found = at_once([_in_turn(call) for call in each])
+    found = rounds_at_once(each, 3)
     for name, one, turns in zip(OPERATIONS, wanted, found, strict=True):
         assert all(same_bits(turn, one) for turn in turns), name
 

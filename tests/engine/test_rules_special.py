@@ -199,6 +199,33 @@ def test_attention_of_other_forms_by_a_local_double_backward() -> None:
     assert_as_the_recipe(critic, *samples(3, 5, 6), engine="always")
 
 
+def test_prelu_at_its_kink() -> None:
+    """The gradient takes the slope at 0; the penalty's derivative is that of this gradient.
+
+    Torch's own double backward takes 1 there, and no derivative by the slope.
+    """
+    torch.manual_seed(3)
+    critic = nn.Sequential(nn.PReLU(6, 0.3), nn.Linear(6, 1)).double()
+    real, fake = samples(5, 6)
+    real[:, ::2] = 0
+
+    def penalty() -> Tensor:
+        return fastwgan.gradient_penalty(critic, real, fake, kind="r1", engine="always")
+
+    found = torch.autograd.grad(penalty(), list(critic.parameters())[:2])
+    for gradient, parameter in zip(found, critic.parameters(), strict=False):
+        direction = torch.randn_like(parameter)
+        ends = []
+        for step in (0.5, -0.5):
+            with torch.no_grad():
+                parameter.add_(direction, alpha=step)
+                ends.append(penalty())
+                parameter.add_(direction, alpha=-step)
+        # Of each parameter alone the penalty is a square: the difference is no approximation.
+        torch.testing.assert_close((gradient * direction).sum(), ends[0] - ends[1])
+    assert bool((found[0][::2] != 0).all())
+
+
 def test_attention_with_dropout_is_refused() -> None:
     critic = Function(
         lambda c, x: _attention(c, x, dropout_p=0.5), project=nn.Linear(6, 24), last=nn.Linear(4, 1)
@@ -229,7 +256,10 @@ def test_a_weight_that_depends_on_the_input_is_no_weight(name: str) -> None:
 
 
 class Noisy(nn.Module):
-    """A parameter with rows, added twice: its gradient must not be the cotangent's own memory."""
+    """A parameter with rows, added again and again: its gradient must have memory of its own.
+
+    Two additions in a row lend it the cotangent that the layer before them gets too.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,7 +267,7 @@ class Noisy(nn.Module):
         self.noise = nn.Parameter(torch.randn(5, 9))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = torch.tanh(self.first(x) + self.noise) + self.noise
+        h = torch.tanh(self.first(x) + self.noise) + self.noise + self.noise
         return self.last(torch.sigmoid(h)).squeeze(1)
 
 

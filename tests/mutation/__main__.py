@@ -1,6 +1,7 @@
 """Puts each mistake of `mutations.py` into a copy of the tree, and runs the tests that must fail.
 
-Writes docs/mutation.md. Ends with 1 where a mistake was not killed.
+Writes docs/mutation.md, with what it said of the others. Ends with 1 where one of this run was
+not killed. FASTWGAN_MUTATION_PATIENCE: how many seconds the tests of one may take.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from tests.mutation import (
     of_cpu_kernels,
     of_cuda_kernels,
     of_engine,
+    of_numbers,
     of_operations,
     of_spectral_forms,
     of_training,
@@ -14,6 +15,7 @@ from tests.mutation.mutation import Mutation
 
 GROUPS: dict[str, tuple[Mutation, ...]] = {
     "CPU kernels": of_cpu_kernels.MUTATIONS,
+    "last digits and ends of the range": of_numbers.MUTATIONS,
     "CUDA kernels": of_cuda_kernels.MUTATIONS,
     "operations and optimizer": of_operations.MUTATIONS,
     "engine": of_engine.MUTATIONS,

@@ -6,6 +6,7 @@ from tests.mutation.mutation import Mutation
 
 _RMSPROP = "tests/ops/test_rmsprop.py"
 _SPECTRAL = "tests/ops/test_spectral_norm.py"
+_INSIDE = "tests/concurrency/test_threads.py::test_all_inside_at_once"
 _PENALTY = "tests/ops/test_gradient_penalty.py"
 
 MUTATIONS = (
@@ -221,5 +222,32 @@ MUTATIONS = (
         "layer.cotangents : given.seeds;",
         "the penalty's rows given the seeds of the loss's",
         "tests/ops/test_feedforward_critic.py",
+    ),
+    Mutation(
+        "csrc/cpu/spectral_norm.cpp",
+        "    char* at = memory.get();\n",
+        "    static char kept[1 << 22];\n"
+        "    char* at = stride * team < (1 << 21) ? kept : memory.get();\n",
+        "one workspace for all calls, though two threads can be inside",
+        _INSIDE,
+    ),
+    Mutation(
+        "csrc/cpu/plain_feedforward_critic.cpp",
+        "    next_ = static_cast<T*>(block_.data);\n",
+        "    alignas(64) static char kept[1 << 24];\n"
+        "    next_ = static_cast<T*>(sum * int64_t{sizeof(T)} < (1 << 24) ? kept : block_.data);\n",
+        "one workspace for all calls, though two threads can be inside",
+        _INSIDE,
+    ),
+    Mutation(
+        "csrc/cpu/bias_activation.cpp",
+        "differentiate_blocks<T>(part, static_cast<T>(slope), block, block + columns);",
+        "{\n"
+        "      static T kept[1 << 12];\n"
+        "      T* const sums = columns <= (1 << 12) ? kept : block;\n"
+        "      differentiate_blocks<T>(part, static_cast<T>(slope), sums, block + columns);\n"
+        "    }",
+        "one block of sums for all calls, though two threads can be inside",
+        _INSIDE,
     ),
 )

@@ -147,7 +147,7 @@ MUTATIONS = (
         "term.clone() if rule.lends else term",
         "term",
         "a gradient that is summed into the memory of an activation",
-        "tests/test_penalty_effects.py tests/engine/test_random_graphs.py",
+        f"{_SPECIAL}::test_parameters_with_rows",
     ),
     Mutation(
         "fastwgan/engine/penalty.py",
@@ -173,8 +173,8 @@ MUTATIONS = (
     Mutation(
         "fastwgan/engine/joint.py",
         "gradient = found[at.penalty_rows] if has_all",
-        "gradient = found[at.loss_rows] if has_all",
-        "the gradient at the loss's rows for that at the penalty's",
+        "gradient = found[: at.block.rows - at.loss_rows.stop] if has_all",
+        "the gradient at the first rows, which are real samples, for that at the penalty's",
         f"{_LOSS}::test_critic_in_double_with_gradients_of_the_samples",
     ),
     Mutation(

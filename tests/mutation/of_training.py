@@ -62,10 +62,10 @@ MUTATIONS = (
     ),
     Mutation(
         "fastwgan/train/loop.py",
-        "if config.penalties:\n            if penalties:",
-        "if penalties:\n            if penalties:",
-        "a lazy penalty whose last value is not shown between",
-        f"{_LOOP}::test_a_lazy_penalty_comes_every_few_critic_steps_with_its_weight_times_as_many",
+        "self._penalty = penalty if every == 1 else penalty / every",
+        "self._penalty = penalty",
+        "a lazy penalty shown with the weight that makes up for the steps without it",
+        f"{_LOOP}::test_a_lazy_penalty_is_shown_with_its_own_weight_until_the_next",
     ),
     Mutation(
         "fastwgan/train/loop.py",
@@ -106,10 +106,10 @@ MUTATIONS = (
     ),
     Mutation(
         "fastwgan/train/sealing.py",
-        r"SHA-256 ([0-9a-f]{64})\Z",
-        r"SHA-256 ([0-9a-f]{64})",
-        "a seal that may stand anywhere near the end",
-        f"{_CHECKPOINT}::test_bytes_behind_the_seal_are_found",
+        "_LONGEST_SEAL = 256",
+        "_LONGEST_SEAL = 104",
+        "as many bytes read as the seal of a step of two digits has",
+        f"{_CHECKPOINT}::test_the_seal_of_a_late_step_is_found_whole",
     ),
     Mutation(
         "fastwgan/train/sealing.py",

@@ -10,7 +10,7 @@ import pytest
 
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutations import GROUPS, MUTATIONS
-from tests.mutation.report import page
+from tests.mutation.report import page, written
 from tests.mutation.running import INVALID, KILLED, SURVIVED, Outcome, judged
 from tests.mutation.tree import ROOT
 
@@ -86,3 +86,19 @@ def test_the_page_says_first_what_was_not_killed() -> None:
     assert f"1 of 3 mistakes were killed; {len(MUTATIONS) - 3} were not run." in text
     places = [text.index(f"| {m.why} |") for m in (second, third, first)]
     assert places == sorted(places)
+
+
+def test_what_a_page_says_was_killed_is_kept() -> None:
+    """Not by a test that is named no more, nor of a mutation that is another by now."""
+    piped = next(m for m in MUTATIONS if "|" in m.old)
+    first, second, third, fourth = [m for m in MUTATIONS if m != piped and "::" in m.tests][:4]
+    found = Outcome(KILLED, f"{first.tests.split()[-1]}[cpu]", 1.0)
+    kept = {m.key: found._replace(said=f"{m.tests.split()[-1]}[cpu]") for m in (piped, first)}
+    outcomes = {
+        **kept,
+        second.key: Outcome(SURVIVED, "", 2.0),
+        third.key: found._replace(said="tests/test_x.py::test_x"),
+        fourth.key: found._replace(said=f"{fourth.tests.split()[-1]}[cpu]"),
+    }
+    text = page(outcomes).replace(f"| {fourth.why} |", "| another mistake |")
+    assert written(text) == kept

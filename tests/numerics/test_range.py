@@ -121,6 +121,21 @@ def test_penalty_of_gradients_whose_squares_float32_lacks(
         assert penalty.isinf() == (dtype is torch.float32)
 
 
+@pytest.mark.parametrize("kind", ["wgan-gp", "dragan"])
+@pytest.mark.parametrize(
+    ("dtype", "exponent"), [(torch.float32, -135), (torch.float64, -1035)], ids=str
+)
+def test_cotangent_at_a_norm_whose_inverse_is_out_of_range(
+    backend: str, dtype: torch.dtype, exponent: int, kind: str
+) -> None:
+    """The slope is -2 there; the unit vector that it multiplies is (0.6, 0.8)."""
+    gradient = torch.tensor([[3.0, 4.0], [4.0, -3.0]], dtype=torch.float64) * 2.0**exponent
+    _, norms, cotangent = run_norm_penalty(gradient.to(dtype), kind, 1.0, 10.0)
+    assert norms.double().tolist() == [5 * 2.0**exponent] * 2
+    expected = -10.0 * torch.tensor([[0.6, 0.8], [0.8, -0.6]], dtype=torch.float64)
+    torch.testing.assert_close(cotangent.double(), expected, rtol=1e-6, atol=0)
+
+
 def test_float32_norms_by_kernels_are_rounded_once(backend: str) -> None:
     """Accumulated in double: the law of the C++ kernels."""
     if backend in ("reference", "triton"):

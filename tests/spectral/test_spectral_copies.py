@@ -105,6 +105,7 @@ def test_deep_copies_share_nothing(backend: str, form: str, when: str) -> None:
     for mine, copied in zip(weighted(net), weighted(other), strict=True):
         if form != "parametrization":
             assert torch.equal(mine.weight, copied.weight)
+            assert mine.weight.data_ptr() != copied.weight.data_ptr()
             assert copied.weight.grad_fn is None
     first = other(*batch)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

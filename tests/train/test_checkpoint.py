@@ -47,6 +47,12 @@ def test_what_is_saved_is_loaded(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_the_seal_of_a_late_step_is_found_whole(path: Path) -> None:
+    checkpoint.save(path, _state(12_345_678_901))
+    assert checkpoint.step_of(path) == 12_345_678_901
+    assert checkpoint.load(path)["step"] == 12_345_678_901
+
+
 def test_torch_reads_it_as_any_other(path: Path) -> None:
     state = torch.load(path, weights_only=True)
     assert torch.equal(state["trainer"]["weights"], NUMBERS)

@@ -86,6 +86,16 @@ def test_packs_are_judged_together_and_bound_the_distance_of_one() -> None:
     assert 0 < found.normalised <= plan(real, fake).distance
 
 
+def test_all_points_of_a_pack_lie_at_the_same_place_of_their_segments() -> None:
+    critic, judged = linear(1.0, 1.0, 1.0, 1.0), []
+    critic.register_forward_hook(lambda _, given, __: judged.append(given[0].detach()))
+    kantorovich(critic, Sample(torch.zeros(40, 1)), Sample(torch.ones(40, 1)), pack=4)
+    places = judged[-1]  # from 0, where real is, to 1
+    assert places.shape == (10, 4)
+    assert torch.equal(places, places[:, :1].expand(10, 4))
+    assert len(places.unique()) == 10
+
+
 def test_a_critic_of_patches_is_taken_by_its_mean_score() -> None:
     critic = nn.Conv2d(1, 1, 1)
     with torch.no_grad():

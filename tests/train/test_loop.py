@@ -170,6 +170,16 @@ def test_a_lazy_penalty_comes_every_few_critic_steps_with_its_weight_times_as_ma
     assert trainer.meter.read()["penalty"] > 0
 
 
+def test_a_lazy_penalty_is_shown_with_its_own_weight_until_the_next() -> None:
+    lazy, usual = (
+        Trainer(small(penalty_weight=2.0, penalty_every=every), load("digits")) for every in (4, 1)
+    )
+    first = usual.critic_step(0)["penalty"]
+    torch.testing.assert_close(lazy.critic_step(0)["penalty"], first)
+    torch.testing.assert_close(lazy.critic_step(1)["penalty"], first)
+    assert not torch.isclose(usual.critic_step(1)["penalty"], first, rtol=1e-3)
+
+
 def test_every_row_of_a_batch_has_a_place_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     places: list[Tensor] = []
     original = fastwgan.critic_loss
