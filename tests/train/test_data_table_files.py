@@ -50,7 +50,7 @@ def test_a_csv_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert written == TEXT.replace(".50,", ".5,").replace(".00,", ".0,")
     assert data.notes == (
         "Columns: age: numbers 27 to 60 · income: numbers 900 to 5100.75 · city: 3 categories · "
-        "member: 2 categories · since: times 2019-07-14 to 2022-03-01 · gap: numbers 2 to 8 · "
+        "member: 2 categories · since: dates 2019-07-14 to 2022-03-01 · gap: numbers 2 to 8 · "
         "flag: 2 categories.",
         "Of 4 rows values are missing, as they will be of samples: gap in 1, flag in 1.",
         "Nothing is held out of 4 samples, so that no distance is measured.",

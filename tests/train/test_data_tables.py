@@ -398,7 +398,7 @@ def test_what_each_column_is_taken_for_is_noted() -> None:
     )
     assert from_frame(frame, label_column="kind").notes[0] == (
         "Columns: age: numbers 18 to 91 · price: numbers 1e-09 to 12345.7 · gap: numbers 7 to 9 · "
-        "city: 3 categories · member: 2 categories · joined: times 2020-01-05 to 2021-12-31 · "
+        "city: 3 categories · member: 2 categories · joined: dates 2020-01-05 to 2021-12-31 · "
         "at: times 2020-01-05 10:00:00 to 2020-01-06 · born: dates 1990-01-02 to 2000-03-04 · "
         "same: constant · none: all missing · kind: the labels, 2 classes."
     )

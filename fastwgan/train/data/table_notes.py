@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ _SHOWN = 20  # columns
 _WILD = 100.0  # half-widths of the middle 90 % from the median
 _APART = 10.0  # times as far as what isn't wild
 _FEW = 0.01  # of the rows
+_DAY = re.compile(r"\d+-\d\d-\d\d")
 
 
 def notes(frame: Any, layout: TableLayout) -> Iterator[str]:
@@ -34,14 +36,14 @@ def _described(column: Column, layout: TableLayout) -> str:
         return f"the labels, {counted(len(layout.classes), 'class', 'classes')}"
     if isinstance(column.coding, Number):
         low, high = (_shown(value) for value in column.ends())
-        return f"{_PLURALS.get(column.storage.kind, 'numbers')} {low} to {high}"
+        if column.storage.kind in ("time", "date"):
+            days = _DAY.fullmatch(low) and _DAY.fullmatch(high)
+            return f"{'dates' if days else 'times'} {low} to {high}"
+        return f"numbers {low} to {high}"
     levels = len(column.coding.levels)
     if levels > 1:
         return f"{levels} categories"
     return "constant" if levels else "all missing"
-
-
-_PLURALS = {"time": "times", "date": "dates"}
 
 
 def _shown(value: Any) -> str:
