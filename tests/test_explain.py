@@ -35,6 +35,15 @@ def test_a_row_for_each_operation() -> None:
     assert all(layer.by_hand for layer in report.layers)
 
 
+def test_rectifiers_have_their_own_names() -> None:
+    critic = Function(
+        lambda c, x: F.leaky_relu(F.relu(c.first(x)).relu(), 0.1).sum(1), first=nn.Linear(6, 9)
+    )
+    for each in (critic, nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.ReLU(), nn.LeakyReLU())):
+        kinds = [layer.kind for layer in explain(each, torch.randn(4, 6)).layers]
+        assert kinds[:4] == ["linear", "relu", "relu", "leaky_relu"]
+
+
 def test_second_order_terms() -> None:
     critic = Function(
         lambda c, x: c.last(c.norm(torch.tanh(c.first(x))).detach() + F.silu(c.first(x))),

@@ -54,6 +54,14 @@ def test_samples_come_to_be_like_the_data(trained: dict[str, Any]) -> None:
     assert _energy(trained["average"](noise), data) < 0.01 * _energy(fresh(noise), data)
 
 
+def test_the_end_shows_samples_beside_the_data(trained: dict[str, Any]) -> None:
+    data, rows = trained["data"], trained["rows"]
+    assert trained["name"] == "samples"
+    assert LOOP.rstrip().splitlines()[-1].lstrip().startswith("print(")
+    assert torch.allclose(rows.mean(0), data.mean(0), atol=0.5)
+    assert torch.allclose(rows.T.cov(), data.T.cov(), rtol=0.5)
+
+
 @torch.no_grad()
 def test_the_critic_is_normalised_and_the_average_lags(trained: dict[str, Any]) -> None:
     for layer in trained["critic"]:

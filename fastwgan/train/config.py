@@ -137,7 +137,14 @@ class TrainConfig:
             data = _existing(data)
         settings: dict[str, Any] = {"threads": torch.get_num_threads()}
         settings |= defaults.settings(method, parts_of(method), data)
-        settings |= {name: value for name, value in chosen.items() if value is not None}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        if given.get("conditional") is True:
+            settings["pack"] = 1
+            if defaults.kind_of(data) == "table" and "label_column" not in given:
+                raise ConfigError(
+                    "label_column", "must name the column of labels, since conditional is true."
+                )
+        settings |= given
         return cls(method=method, data=data, **settings)
 
     @property

@@ -21,9 +21,9 @@ class Audit:
     """Whether a critic is 1-Lipschitz, and why; printing it shows a table.
 
     Attributes:
-        status: "proven" everywhere; "unrefuted", no slope above 1 was met; "nearly", as a gradient
-            penalty leaves it; "refuted", a slope above 1 was met; "flat", no gradient; "broken",
-            NaN or Inf.
+        status: "proven" everywhere; "unrefuted", no slope above 1 was met; "nearly", where samples
+            lie; "average", a gradient penalty's mean norm is near 1, and single slopes are above;
+            "refuted", slopes above 1 were met; "flat", no gradient; "broken", NaN or Inf.
         verdict: What that means, and what to change.
         method: How the critic is kept 1-Lipschitz, as given or found; "" where unknown.
         layers: Those with a weight, or a Lipschitz constant other than 1.

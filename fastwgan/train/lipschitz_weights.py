@@ -181,7 +181,9 @@ class _SignWatch(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _note(self, x: Tensor) -> None:
-        dim = x.dim() - 1 if self._features_last or x.dim() < 2 else 1
+        if x.dim() < 2:
+            x = x.reshape(-1, 1)  # one number a row
+        dim = x.dim() - 1 if self._features_last else 1
         others = [d for d in range(x.dim()) if d != dim]
         positive = (x > 0).amax(others)
         other = (x <= 0).amax(others)

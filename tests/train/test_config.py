@@ -121,3 +121,23 @@ def test_settings_from_a_file_are_complete_and_known() -> None:
 def test_networks_too_small_to_share_take_one_thread(threads: int) -> None:
     found = {name: TrainConfig.for_method("wgan", name).threads for name in DATASETS}
     assert found == dict.fromkeys(DATASETS, 1) | {"mnist": threads}
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_a_conditional_table_has_a_label_column_and_packs_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    data = str(tmp_path / name)
+    Path(data).write_text("a,b\n1,2\n")
+    assert TrainConfig.for_method("wgan-gp", data).pack == 10
+    chosen = {"conditional": True, "label_column": "b"}
+    config = TrainConfig.for_method("wgan-gp", data, **chosen)
+    assert (config.pack, config.batch_size) == (1, 500)
+    for pack in ({}, {"pack": 10}):
+        with pytest.raises(ConfigError) as caught:
+            TrainConfig.for_method("wgan-gp", data, conditional=True, **pack)
+        assert str(caught.value) == (
+            "label_column must name the column of labels, since conditional is true."
+        )
+    with pytest.raises(ConfigError, match=r"^pack was 10; it must be 1 where conditional is true"):
+        TrainConfig.for_method("wgan-gp", data, **chosen, pack=10)

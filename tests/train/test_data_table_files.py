@@ -49,9 +49,48 @@ def test_a_csv_comes_back_as_it_was_written(tmp_path: Path) -> None:
     written = frame.to_csv(index=False)
     assert written == TEXT.replace(".50,", ".5,").replace(".00,", ".0,")
     assert data.notes == (
+        "Columns: age: numbers 27 to 60 · income: numbers 900 to 5100.75 · city: 3 categories · "
+        "member: 2 categories · since: dates 2019-07-14 to 2022-03-01 · gap: numbers 2 to 8 · "
+        "flag: 2 categories.",
         "Of 4 rows values are missing, as they will be of samples: gap in 1, flag in 1.",
         "Nothing is held out of 4 samples, so that no distance is measured.",
     )
+
+
+def test_a_slip_among_numbers_is_named(tmp_path: Path) -> None:
+    ages = ["31", "45.5", "n/a", "", "NULL", *(str(row) for row in range(40)), "fourty", "50"]
+    content = "x,age\n" + "".join(f"{row},{age}\n" for row, age in enumerate(ages))
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, content)
+    assert str(caught.value) == (
+        f"data was {tmp_path / 'people.csv'}, where 1 column can't be used, and must be left out "
+        "or changed: age holds 43 numbers and 'fourty' in row 46 below the header (mend it or "
+        "leave that cell empty; a column of categories must have that type in a .parquet)."
+    )
+    mended = _load(tmp_path, content.replace("fourty", ""))
+    assert mended.table is not None
+    assert mended.table.feature_names == ("x", "age", "age is missing")
+    assert mended.notes[1].endswith(" samples: age in 4.")
+    pd.read_csv(tmp_path / "people.csv", dtype="string", keep_default_na=False).to_parquet(
+        tmp_path / "people.parquet"
+    )
+    with pytest.raises(ConfigError, match=r"age holds 43 numbers and 4 texts, the first 'n/a' in"):
+        load(str(tmp_path / "people.parquet"))
+
+
+# As docs/data.md lists them.
+MISSING = ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None"]
+
+
+def test_spellings_of_missing_values_are_known(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{text},{text},7\n" for row, text in enumerate(MISSING))
+    data = _load(tmp_path, f"x,number,text,y\n{rows}98,1,a,8\n99,2,b,9\n")
+    count = len(MISSING)
+    assert data.notes[1].endswith(f" samples: number in {count}, text in {count}.")
+    assert {"number", "text=a", "text=b"} <= set(data.table.feature_names if data.table else ())
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    assert ", ".join(f"`{text}`" for text in MISSING[1:-1]) in " ".join(page.split())
+    assert f"`{MISSING[-1]}`" in page
 
 
 def test_a_fifth_of_the_rows_is_held_out(tmp_path: Path) -> None:

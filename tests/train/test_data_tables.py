@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,17 @@ def test_a_whole_table_keeps_its_order(tmp_path: Path) -> None:
     assert not any(name.startswith("constant f") for name in data.table.feature_names)
 
 
+def _is_number(text: str) -> bool:
+    return bool(pd.to_numeric(pd.Series([text]), errors="coerce").notna().all())
+
+
 _FINITE = st.floats(-1e12, 1e12, allow_nan=False, width=64)
 _VALUES = {
     "int64": st.integers(-(2**18), 2**18),
     "Int64": st.none() | st.integers(-(2**18), 2**18),
     "float64": st.none() | _FINITE,
     "bool": st.booleans(),
-    "string": st.none() | st.text(max_size=4),
+    "string": st.none() | st.text(max_size=4).filter(lambda text: not _is_number(text)),
     "category": st.none() | st.sampled_from(["a", "b", "", "nan"]),
     "datetime64[s]": st.none()
     | st.datetimes(datetime.datetime(1900, 1, 1)).map(
@@ -204,7 +209,7 @@ def test_what_is_drawn_stays_on_the_grid_of_the_data() -> None:
 
 def test_whole_numbers_too_many_for_float32_are_noted() -> None:
     frame = pd.DataFrame({"id": RANDOM.integers(0, 2**62, ROWS), "x": _WHOLE})
-    (note,) = from_frame(frame).notes
+    _, note = from_frame(frame).notes
     assert note.startswith("Values of id span more steps than float32 can tell apart, and come")
     layout = from_frame(frame).table
     assert layout is not None
@@ -216,7 +221,7 @@ def test_missing_values_are_kept_and_noted() -> None:
     frame = pd.DataFrame({"x": _some_missing(_WHOLE), "y": _WHOLE})
     data = from_frame(frame)
     missing = sum(value is None for value in _some_missing(_WHOLE))
-    assert data.notes == (
+    assert data.notes[1:] == (
         f"Of {ROWS} rows values are missing, as they will be of samples: x in {missing}.",
     )
     assert data.table is not None
@@ -288,7 +293,18 @@ def test_a_label_column_that_cannot_be_is_one_sentence(label: str, sentence: str
     ("column", "problem"),
     [
         ([f"name {row}" for row in range(200)], "x holds 200 different texts, more than 128"),
-        ([str(row) if row else "?" for row in range(200)], "since among its numbers stands '?'"),
+        ([str(row) if row % 5 else f"?{row}" for row in range(200)], "its numbers stands '?0'"),
+        (
+            [str(row) if row != 3 else "?" for row in range(200)],
+            "x holds 199 numbers and '?' in row 4 below the header (mend it or leave that cell "
+            "empty; a column of categories must have that type in a .parquet).",
+        ),
+        (
+            [None, "n/a", *(str(row % 7) for row in range(197)), "q" * 99],
+            "x holds 197 numbers and 2 texts, the first 'n/a' in row 2 below the header (mend "
+            "them or leave those cells empty;",
+        ),
+        ([*(str(row % 7) for row in range(199)), "q" * 99], f"and '{'q' * 40}…' in row 200 below"),
         ([2.0**row for row in range(199)] + [np.inf], "x is infinite in 1 row"),
         ([-1e308] * 100 + [1e308] * 100, "ranges from -1e+308 to 1e+308, too wide to be scaled"),
         ([[1, 2]] * 200, "x holds values of type mixed"),
@@ -332,6 +348,92 @@ def test_a_table_that_cannot_be_is_one_sentence(frame: pd.DataFrame, problem: st
 
 def test_an_index_is_left_out_with_a_note() -> None:
     frame = pd.DataFrame({"x": _WHOLE}, index=pd.Index(_TEXTS))
-    assert from_frame(frame).notes == (
+    assert from_frame(frame).notes[1:] == (
         "The table's index was left out: make it a column to imitate it too.",
     )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1"] * 9 + ["x"],  # too few to tell
+        ["1"] * 89 + ["x"] * 11,
+        ["1", "2"] * 50,  # digits that are texts on purpose
+        [None] * 80 + ["1"] * 15 + ["x", "y"],
+    ],
+)
+def test_texts_of_which_some_look_like_numbers_are_categories(texts: list[str]) -> None:
+    layout = from_frame(pd.DataFrame({"x": texts, "y": range(len(texts))})).table
+    assert layout is not None
+    different = sorted({text for text in texts if text is not None})
+    assert [f"x={text}" for text in different] == [
+        name for name in layout.feature_names if name.startswith("x=")
+    ]
+
+
+def test_numbers_and_texts_may_be_categories_and_labels() -> None:
+    texts = ["1", "2", "3"] * 20 + ["4+"]
+    frame = pd.DataFrame({"x": texts, "kind": pd.Categorical(texts), "y": range(61)})
+    data = from_frame(frame, label_column="x")
+    assert data.classes == ("1", "2", "3", "4+")
+    assert data.table is not None
+    assert data.table.feature_names == ("kind=1", "kind=2", "kind=3", "kind=4+", "y")
+
+
+def test_what_each_column_is_taken_for_is_noted() -> None:
+    frame = pd.DataFrame(
+        {
+            "age": [18, 91, 40],
+            "price": [0.25, 1e-9, 12345.678],
+            "gap": pd.Series([7, None, 9], dtype="Int64"),
+            "city": ["Rome", "Oslo", "Bonn"],
+            "member": [True, False, True],
+            "joined": pd.to_datetime(["2020-01-05", "2021-12-31", "2021-01-01"]),
+            "at": pd.to_datetime(["2020-01-05 10:00", "2020-01-05 10:30", "2020-01-06 00:00"]),
+            "born": [datetime.date(1990, 1, 2), datetime.date(2000, 3, 4), None],
+            "same": "x",
+            "none": pd.Series([None] * 3, dtype="float64"),
+            "kind": ["a", "b", "a"],
+        }
+    )
+    assert from_frame(frame, label_column="kind").notes[0] == (
+        "Columns: age: numbers 18 to 91 · price: numbers 1e-09 to 12345.7 · gap: numbers 7 to 9 · "
+        "city: 3 categories · member: 2 categories · joined: dates 2020-01-05 to 2021-12-31 · "
+        "at: times 2020-01-05 10:00:00 to 2020-01-06 · born: dates 1990-01-02 to 2000-03-04 · "
+        "same: constant · none: all missing · kind: the labels, 2 classes."
+    )
+    wide = pd.DataFrame({f"c{number}": [1, 2] for number in range(25)})
+    assert from_frame(wide).notes[0].endswith(" · c19: numbers 1 to 2 and 5 more.")
+
+
+def test_values_far_beyond_all_others_are_noted() -> None:
+    ages = pd.Series(RANDOM.integers(18, 90, 1000))
+    ages[416] = 999_999
+    frame = pd.DataFrame({"age": ages, "x": range(1000)})
+    _, note = from_frame(frame).notes
+    assert re.fullmatch(
+        "Far beyond all others, and perhaps slips, are age 999999 in row 417 below the header, "
+        r"2\d,\d{3} times as far from the median as the rest\. Mend them or leave those cells "
+        r"empty\.",
+        note,
+    )
+    ages[[3, 700]] = 999_999
+    when = pd.Series(pd.date_range("2020", periods=1000)).astype("datetime64[s]")
+    when[5] = pd.Timestamp("9999-12-31")
+    _, note = from_frame(frame.assign(age=ages, when=when)).notes
+    assert "are age 999999 in row 4 below the header and 2 more rows, " in note
+    assert "; when 9999-12-31 in row 6 below the header, " in note
+    ages[:20] = 999_999  # too many for slips
+    assert len(from_frame(frame.assign(age=ages)).notes) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.exp(RANDOM.normal(10, 2.5, 1000)),
+        np.where(np.arange(1000) < 10, 7.0, 0.0),
+        np.append(RANDOM.normal(size=999), 60),
+    ],
+)
+def test_heavy_tails_are_no_slips(values: Any) -> None:
+    assert len(from_frame(pd.DataFrame({"x": values})).notes) == 1

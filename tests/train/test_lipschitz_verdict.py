@@ -86,6 +86,52 @@ def test_refuted(method: str, advice: str) -> None:
     assert advice in found.verdict
 
 
+def bent(extra: float, slope: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """A critic of a slope that is steeper at a tenth of the samples, and further out."""
+    along = torch.tensor([0.6, 0.8])
+    limit = float((DATA @ along).quantile(0.9))
+    return lambda x: slope * (x @ along) + extra * functional.relu(x @ along - limit)
+
+
+@pytest.mark.parametrize("method", ["wgan-gp", "wgan-lp", "dragan", "sn+gp", "gp+r1"])
+def test_held_on_average(method: str) -> None:
+    found = judged(bent(0.4), method)
+    place = "real" if method == "dragan" else "interpolated"
+    where = "at real samples" if method == "dragan" else "between real and fake samples"
+    assert found.status == "average"
+    mean = found.gradients.at[place].mean
+    everywhere = " For a bound that holds everywhere take spectral norm (sn-gan)."
+    assert found.verdict == (
+        "1-Lipschitz on average, as a gradient penalty holds it, but not everywhere: gradient "
+        f"norms {where} have a mean of {mean:.3g}, and slopes reach 1.4 (99 % "
+        f"of gradient norms are below 1.4).{'' if method == 'sn+gp' else everywhere}"
+    )
+
+
+def test_held_on_average_with_too_many_steep_points() -> None:
+    found = judged(bent(0.8), "wgan-gp", penalty_weight=7.0, critic_steps=3)
+    assert found.status == "average"
+    assert (
+        "below 1.8). So many steep points are more than it should leave. Raise penalty_weight (it "
+        "was 7), or critic_steps (it was 3) so that the critic can follow. For a bound"
+    ) in found.verdict
+
+
+@pytest.mark.parametrize(
+    ("method", "slope", "status"),
+    [
+        ("wgan-gp", 1.25, "refuted"),
+        ("wgan-gp", 0.75, "refuted"),
+        ("wgan-lp", 1.25, "refuted"),
+        ("wgan-lp", 0.75, "average"),  # asks nothing of norms below 1
+        ("r1", 1.0, "refuted"),
+        ("", 1.0, "refuted"),
+    ],
+)
+def test_a_mean_that_is_off_or_not_held(method: str, slope: float, status: str) -> None:
+    assert judged(bent(0.6, slope), method).status == status
+
+
 def test_clipping_that_is_too_loose() -> None:
     found = judged(linear(3.1), "wgan", weight_clip=3.0)
     assert found.status == "refuted"

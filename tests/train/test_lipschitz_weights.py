@@ -134,6 +134,12 @@ def test_every_call_begins_with_channels(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found == (Units("", "relu", 2, 1, 1),)
 
 
+def test_one_number_a_row_is_one_unit() -> None:
+    found = units(lambda x: functional.relu(x[:, 0]), normal(30, 2).abs(), -normal(9, 2).abs())
+    assert found == (Units("", "relu", 1, 0, 0),)
+    assert units(lambda x: functional.relu(x[:, 0]), -normal(9, 2).abs())[0].dead == 1
+
+
 def test_features_of_tokens_are_the_units_behind_a_linear_layer() -> None:
     layer, head = nn.Linear(2, 5).double(), nn.Linear(5, 1).double()
     with torch.no_grad():

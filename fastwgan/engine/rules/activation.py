@@ -27,6 +27,8 @@ class LeakyRelu(Rule):
 
     def __init__(self, slope: float | None = None) -> None:
         self._slope = slope  # None: an argument of the call
+        if slope == 0:
+            self.kind = "relu"
 
     def bind(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound | None:
         """All forms of the call; a negative slope loses the sign of x in the output."""

@@ -14,10 +14,10 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in plain)
 
 
-def some(names: Collection[str], separator: str = ", ") -> str:
+def some(names: Collection[str], separator: str = ", ", *, most: int = _SHOWN) -> str:
     """The first few names, and how many more there are: `a.png, b.png and 7 more`."""
-    first = separator.join(shown(name) for name in islice(names, _SHOWN))
-    more = len(names) - _SHOWN
+    first = separator.join(shown(name) for name in islice(names, most))
+    more = len(names) - most
     return f"{first} and {more:,} more" if more > 0 else first
 
 

@@ -68,8 +68,20 @@ class Number:
 
     def encode(self, plain: Plain) -> Features:
         """Values [rows] as features [rows, 1]."""
+        return self._bend(self._off_center(plain))[:, None]
+
+    def distances(self, plain: Plain) -> Features:
+        """How far values [rows] lie from the median, in half-widths of the middle 90 %, [rows]."""
+        return np.abs(self._off_center(plain))
+
+    def ends(self, dtype: npt.DTypeLike) -> Plain:
+        """The lowest and the highest value, of a type."""
+        positions = np.array([self.low, self.high])
+        return positions if self.grid is None else self.grid.values(positions, dtype)
+
+    def _off_center(self, plain: Plain) -> Features:
         positions = plain if self.grid is None else self.grid.positions(plain)
-        return self._bend((positions - self.center) / self.scale)[:, None]
+        return (positions - self.center) / self.scale
 
     def decode(self, features: Features, dtype: npt.DTypeLike) -> Plain:
         """Features [rows, 1] as values [rows] of a type."""

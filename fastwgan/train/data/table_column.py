@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fastwgan.train.data.table_coding import Features
 
 MOST_LEVELS = 128
+_NUMBERS = 0.9  # of the texts, from which on others among them are slips
+_ENOUGH = 10
+_LONGEST = 40  # text in a sentence
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Column:
             UnusableColumnError: it can't be coded.
         """
         storage = Storage.of(column)
+        if storage.kind == "text" and not levels:
+            _refuse_slips(column)
         plain = storage.to_plain(column[column.notna()])
         if storage.kind == "float" and not np.isfinite(plain).all():
             raise UnusableColumnError(
@@ -77,6 +82,13 @@ class Column:
             yield from (f"{self.name}={level}" for level in self.levels())
         if self.missing:
             yield f"{self.name} is missing"
+
+    def ends(self) -> tuple[Any, Any]:
+        """The lowest and the highest value of numbers and times."""
+        assert isinstance(self.coding, Number)
+        plain = self.coding.ends(self.storage.plain_dtype)
+        low, high = self.storage.to_column(plain, np.ones(len(plain), bool))
+        return low, high
 
     def levels(self) -> list[str]:
         """The levels of a choice, as text."""
@@ -129,6 +141,32 @@ class Column:
         """The inverse of `to_dict`."""
         storage, coding = Storage.from_dict(values["storage"]), coding_of(values["coding"])
         return cls(values["name"], storage, coding, values["missing"])
+
+
+def _refuse_slips(column: Any) -> None:
+    """Refuses a few texts among numbers, for which all of these would be categories.
+
+    Raises:
+        UnusableColumnError: there are some.
+    """
+    present = column.notna().to_numpy()
+    are_numbers = pandas().to_numeric(column, errors="coerce").notna().to_numpy()
+    slips = np.flatnonzero(present & ~are_numbers)
+    numbers = int(are_numbers.sum())
+    if not len(slips) or numbers < max(_ENOUGH, _NUMBERS * present.sum()):
+        return
+    text = column.iloc[slips[0]]
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    first = f"{text!r} in row {slips[0] + 1:,} below the header"
+    found, cells = (
+        (first, "mend it or leave that cell empty")
+        if len(slips) == 1
+        else (f"{len(slips):,} texts, the first {first}", "mend them or leave those cells empty")
+    )
+    raise UnusableColumnError(
+        f"holds {counted(numbers, 'number')} and {found} ({cells}; a column of categories must "
+        "have that type in a .parquet)"
+    )
 
 
 def _too_many(storage: Storage, column: Any, different: int) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from fastwgan.train.config import ConfigError
+from fastwgan.train.data import table_notes
 from fastwgan.train.data.dataset import Data
 from fastwgan.train.data.naming import counted, some
 from fastwgan.train.data.splitting import hold_out
-from fastwgan.train.data.table_coding import Number
 from fastwgan.train.data.table_column import Column
 from fastwgan.train.data.table_layout import TableLayout
-from fastwgan.train.data.table_values import UnusableColumnError, pandas
+from fastwgan.train.data.table_values import UnusableColumnError
 from fastwgan.train.suggestions import nearest
 
 
@@ -39,7 +38,7 @@ def from_frame(
     layout = _layout(frame, label_column, source)
     if not layout.features:
         _refuse(source, "where no column but the labels' varies; there is nothing to imitate")
-    notes = (*_missing(frame), *_rounded(frame, layout), *_left_out(frame))
+    notes = tuple(table_notes.notes(frame, layout))
     values, labels = layout.encode(frame), layout.labels(frame)
     return hold_out(
         Data(name, values, labels=labels, classes=layout.classes, table=layout, notes=notes)
@@ -92,34 +91,3 @@ def _layout(frame: Any, label_column: str | None, source: str) -> TableLayout:
             f"{some(problems, '; ')}",
         )
     return TableLayout(tuple(columns), label_column)
-
-
-def _missing(frame: Any) -> Iterator[str]:
-    counts = frame.isna().sum()
-    found = [f"{name} in {count:,}" for name, count in counts.items() if count]
-    if found:
-        yield (
-            f"Of {counted(len(frame), 'row')} values are missing, as they will be of samples: "
-            f"{some(found)}."
-        )
-
-
-def _rounded(frame: Any, layout: TableLayout) -> Iterator[str]:
-    """On columns of whole numbers and times that float32 can't tell apart."""
-    rounded = []
-    for column in layout.columns:
-        grid = column.coding.grid if isinstance(column.coding, Number) else None
-        if grid is not None and grid.whole:
-            given = frame[column.name].reset_index(drop=True)
-            if not column.decode(column.encode(given).astype(float)).equals(given):
-                rounded.append(column.name)
-    if rounded:
-        yield (
-            f"Values of {some(rounded)} span more steps than float32 can tell apart, and come back "
-            "rounded; a column that only numbers its rows is better left out."
-        )
-
-
-def _left_out(frame: Any) -> Iterator[str]:
-    if not isinstance(frame.index, pandas().RangeIndex):
-        yield "The table's index was left out: make it a column to imitate it too."
