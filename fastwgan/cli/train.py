@@ -84,7 +84,7 @@ def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
         shown = progress.progress(this.step, this.config.steps)
     except train.ConfigError as error:
         raise CommandError(f"{option(error.name)} {error.problem}", 2) from None
-    except (train.CheckpointError, train.MissingExtraError) as error:
+    except (train.CheckpointError, train.FolderBusyError, train.MissingExtraError) as error:
         raise CommandError(str(error), 2) from None
     for note in this.data.notes:
         print(note)
