@@ -8,12 +8,13 @@ import shlex
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastwgan import progress, train
 from fastwgan.cli.arguments import CommandError, number, option, whole_number
-from fastwgan.train import extras
+from fastwgan.train import checkpoint, extras
 from fastwgan.train.config_file import read_config
 from fastwgan.train.interrupt import StopOnSignal
 from fastwgan.train.joining import join
@@ -65,6 +66,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         )
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+
 _TYPES = {"str": str, "int": whole_number, "float": number}
 
 
@@ -91,20 +94,52 @@ def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
     print(
         f"training on {this.data.name} by {this.config.method} into {this.folder.path}", flush=True
     )
-    callbacks = train.standard_callbacks(this.config)
-    with StopOnSignal() as stop:
+    return _go(this, shown)
+
+
+def _go(this: train.Run, shown: progress.Progress) -> int:
+    say = partial(_stopping, this) if this.processes.is_writer else None
+    with StopOnSignal(say) as stop:
         try:
             with shown:
-                outcome = this.go(shown, stop, callbacks=callbacks)
-        except (train.TrainingDivergedError, train.MissingExtraError, OSError) as error:
+                outcome = this.go(shown, stop, callbacks=train.standard_callbacks(this.config))
+        except train.TrainingDivergedError as error:
             raise CommandError(str(error), 1) from None
-        received = processes.greatest(stop.received or 0)
+        except train.ProcessesError:
+            raise
+        except (train.MissingExtraError, OSError) as error:
+            _say_how_to_go_on(this)
+            raise CommandError(str(error), 1) from None
+        except KeyboardInterrupt:
+            kept = checkpoint.last_good(this.folder.checkpoint)
+            _say_how_to_go_on(this)
+            raise CommandError(f"interrupted; {kept}", _INTERRUPTED) from None
+        except Exception:  # a mistake of ours, or of a callback; its traceback follows
+            _say_how_to_go_on(this)
+            raise
+        received = this.processes.greatest(stop.received or 0)
         _report(outcome)
         if outcome.finished or not received:
             return 0
-        again = _again(this.folder.path, processes)
-        print(f"stopped by {signal.Signals(received).name}; to go on:\n  {again}", flush=True)
+        print(f"stopped by {signal.Signals(received).name}; ", end="")
+        _say_how_to_go_on(this)
         return 128 + received
+
+
+def _stopping(this: train.Run, received: signal.Signals) -> str:
+    """What to say at once of a signal, since the step that it waits for may take a minute."""
+    again = "Ctrl-C again" if received.name == "SIGINT" else "a second signal"
+    if this.step >= this.config.steps:
+        return f"every step is done, and the run's files are being written; {again} stops that"
+    loses = "" if this.saved_step is None else f" and loses what follows step {this.saved_step}"
+    return f"stopping after this step; {again} stops at once{loses}"
+
+
+def _say_how_to_go_on(this: train.Run) -> None:
+    good = checkpoint.last_good_path(this.folder.checkpoint)
+    if good is not None:
+        path = this.folder.path if good == this.folder.checkpoint else good
+        print(f"to go on:\n  {_again(path, this.processes)}", flush=True)
 
 
 def _run(arguments: argparse.Namespace, processes: train.Processes) -> train.Run:
@@ -140,7 +175,7 @@ def _report(outcome: train.Outcome) -> None:
         print(f"  {path!s:{width}}  {content}")
 
 
-def _again(folder: Path, processes: train.Processes) -> str:
+def _again(path: Path, processes: train.Processes) -> str:
     """The command line that goes on with a run, as this process was called."""
     called = Path(sys.argv[0])
     if processes.size > 1:
@@ -152,4 +187,4 @@ def _again(folder: Path, processes: train.Processes) -> str:
         found = shutil.which(called.name)
         on_path = found is not None and Path(found).resolve() == called.resolve()
         command = [called.name if on_path else str(called)]
-    return shlex.join([*command, "train", "--resume", str(folder)])
+    return shlex.join([*command, "train", "--resume", str(path)])

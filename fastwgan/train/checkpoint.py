@@ -113,13 +113,17 @@ def step_of(path: Path) -> int | None:
         return None
 
 
+def last_good_path(path: Path) -> Path | None:
+    """The checkpoint to go on from, `path` or the one before it; None where neither is whole."""
+    return next((good for good in (path, previous_of(path)) if step_of(good) is not None), None)
+
+
 def last_good(path: Path) -> str:
     """What to say of the checkpoint to go on from, `path` or the one before it, after an error."""
-    for good in (path, previous_of(path)):
-        step = step_of(good)
-        if step is not None:
-            return f"the last good checkpoint, of step {step}, is {good}"
-    return "there is no checkpoint to go on from"
+    good = last_good_path(path)
+    if good is None:
+        return "there is no checkpoint to go on from"
+    return f"the last good checkpoint, of step {step_of(good)}, is {good}"
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[bool, Any]:

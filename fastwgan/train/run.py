@@ -159,6 +159,11 @@ class Run:
         """Generator steps done."""
         return self.trainer.step
 
+    @property
+    def saved_step(self) -> int | None:
+        """The step of the last checkpoint that `go` wrote; None before."""
+        return self._saved_step
+
     def go(
         self,
         watch: Watch = lambda record: None,

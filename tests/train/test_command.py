@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fastwgan import cli
-from fastwgan.train import Run, checkpoint, fit, metrics
+from fastwgan import cli, train
+from fastwgan.train import Callback, Run, checkpoint, fit, metrics
 from tests.processes import NEUTRAL_FOLDER
 from tests.train.settings import SMALL, assert_same_run, small
 
@@ -90,7 +90,10 @@ def test_a_signal_saves_and_says_how_to_go_on(
     process.send_signal(number)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, errors
-    assert f"stopped by {number.name}" in output
+    assert f"stopped by {number.name}; to go on:\n" in output
+    again = {signal.SIGINT: "Ctrl-C again", signal.SIGTERM: "a second signal"}[number]
+    said = rf"stopping after this step; {again} stops at once and loses what follows step \d+\n"
+    assert re.fullmatch(said, errors)
     assert 30 <= checkpoint.load(stopped / "checkpoint.pt")["trainer"]["step"] < LONG["steps"]
     command = output.splitlines()[-1].strip()
     assert shlex.split(command) == [
@@ -110,6 +113,93 @@ def test_a_signal_saves_and_says_how_to_go_on(
     else:
         Run.reopen(stopped).go()
     assert_same_run(stopped, whole["wgan-gp"])
+
+
+class _Signals(Callback):
+    """Sends this process so many signals behind each other in a step."""
+
+    def __init__(self, step: int, count: int) -> None:
+        self.step, self.count = step, count
+
+    def after_step(self, run: Run) -> None:
+        for _ in range(self.count * (run.step == self.step)):
+            signal.raise_signal(signal.SIGINT)
+
+
+def _with(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
+    """Gives the command's runs this callback alone."""
+    monkeypatch.setattr(train, "standard_callbacks", lambda config: [callback])
+
+
+def test_a_second_signal_names_the_checkpoint_and_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    _with(monkeypatch, _Signals(4, 2))
+    assert cli.main(["train", "--out", str(run), *_options()]) == 130
+    said = capfd.readouterr()
+    assert said.err == (
+        "stopping after this step; Ctrl-C again stops at once and loses what follows step 3\n"
+        f"fastwgan train: interrupted; the last good checkpoint, of step 3, is "
+        f"{run / 'checkpoint.pt'}\n"
+    )
+    assert said.out.splitlines()[-2] == "to go on:"
+    assert said.out.splitlines()[-1].endswith(f" train --resume {run}")
+    fit(small(), out=whole)
+    Run.reopen(run).go()
+    assert_same_run(run, whole)
+
+
+def test_a_signal_after_the_last_step_says_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _with(monkeypatch, _Signals(6, 1))
+    assert cli.main(["train", "--out", str(tmp_path), *_options()]) == 0
+    assert capfd.readouterr().err == (
+        "every step is done, and the run's files are being written; Ctrl-C again stops that\n"
+    )
+
+
+class _Spoils(Callback):
+    """Breaks a line of metrics.jsonl, as a second process that wrote to it once did."""
+
+    def after_step(self, run: Run) -> None:
+        if run.step == 5:
+            lines = run.folder.metrics.read_bytes().splitlines(keepends=True)
+            lines[0] = lines[0].replace(b",", b"\n", 1)
+            run.folder.metrics.write_bytes(b"".join(lines))
+
+
+class _Fails(Callback):
+    def end(self, run: Run) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("left", [_Spoils(), _Fails()])
+def test_pictures_that_cannot_be_drawn_hide_no_checkpoint(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    left: Callback,
+) -> None:
+    _with(monkeypatch, left)
+    arguments = ["train", "--out", str(tmp_path), *_options()]
+    if isinstance(left, _Spoils):
+        assert cli.main(arguments) == 1
+    else:
+        with pytest.raises(ZeroDivisionError):
+            cli.main(arguments)
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-2] == "to go on:"
+    assert said.out.splitlines()[-1].endswith(f" train --resume {tmp_path}")
+    if isinstance(left, _Spoils):
+        assert said.err == (
+            f"fastwgan train: {tmp_path / 'metrics.jsonl'} is damaged: its line 1 is none of a "
+            "run's metrics; the last good checkpoint, of step 6, is "
+            f"{tmp_path / 'checkpoint.pt'}\n"
+        )
+    _with(monkeypatch, Callback())
+    assert cli.main(["train", "--resume", str(tmp_path)]) == 0
 
 
 def test_a_run_names_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
