@@ -14,6 +14,7 @@ from typing import Any
 
 from fastwgan import progress, train
 from fastwgan.cli.arguments import CommandError, number, option, whole_number
+from fastwgan.cli.opening import opening
 from fastwgan.train import checkpoint, extras
 from fastwgan.train.config_file import read_config
 from fastwgan.train.interrupt import StopOnSignal
@@ -84,16 +85,14 @@ def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
     try:
         extras.require("rich", "the progress bar")
         this = _run(arguments, processes)
-        shown = progress.progress(this.step, this.config.steps)
+        shown = progress.progress(this.step, this.config.steps, _own_threads(this))
     except train.ConfigError as error:
         raise CommandError(f"{option(error.name)} {error.problem}", 2) from None
     except (train.CheckpointError, train.FolderBusyError, train.MissingExtraError) as error:
         raise CommandError(str(error), 2) from None
     for note in this.data.notes:
         print(note)
-    print(
-        f"training on {this.data.name} by {this.config.method} into {this.folder.path}", flush=True
-    )
+    print(opening(this), flush=True)
     return _go(this, shown)
 
 
@@ -124,6 +123,12 @@ def _go(this: train.Run, shown: progress.Progress) -> int:
         print(f"stopped by {signal.Signals(received).name}; ", end="")
         _say_how_to_go_on(this)
         return 128 + received
+
+
+def _own_threads(this: train.Run) -> int:
+    """Those that work for this process alone, and could be fewer."""
+    alone = this.processes.size == 1 and this.config.device == "cpu"
+    return this.config.threads if alone else 1
 
 
 def _stopping(this: train.Run, received: signal.Signals) -> str:

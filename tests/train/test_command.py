@@ -206,6 +206,11 @@ def test_a_run_names_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / "run"
     assert cli.main(["train", "--out", str(out), *_options()]) == 0
     output = capsys.readouterr().out
+    assert output.splitlines()[:2] == [
+        f"training on digits by wgan-gp into {out}",
+        "1,443 images, 8×8×1, 10 classes (not used: --conditional would), 354 more held out · "
+        f"mlp, 6 steps on 1 thread · pictures at the end, in {out}/",
+    ]
     for name in ("samples.png", "curves.png", "metrics.jsonl", "checkpoint.pt", "config.toml"):
         assert f"  {out / name}  " in output
     assert re.search(
