@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
+from fastwgan.train import checkpoint, extras, health, models, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.clock import Clock
 from fastwgan.train.config import ConfigError, TrainConfig
@@ -115,6 +115,7 @@ class Run:
             ProcessesError: the processes can't train together, or one is lost.
         """
         extras.check(config)
+        models.check_size(config)
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
         with contextlib.ExitStack() as held:
