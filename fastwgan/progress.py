@@ -50,7 +50,11 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
         What to call with the number done so far.
     """
     rich = require("rich.progress", "the progress bar")
-    with rich.Progress(transient=True) as bar:
+    console = require("rich.console", "the progress bar").Console()
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    with rich.Progress(transient=True, console=console) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
 

@@ -92,7 +92,8 @@ def load(path: Path) -> dict[str, Any]:
             Where the one kept beside a missing or damaged one is good, the sentence names it.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}{_other_good(path)}.")
+        what = "checkpoint" if path.suffix or path.exists() else "run folder"
+        raise CheckpointError(f"there is no {what} {path}{_other_good(path)}.")
     try:
         with path.open("rb") as file:
             is_sealed, state = _read(path, file)

@@ -249,16 +249,25 @@ def _failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[objec
         (["--critic-lr", "fast"], "--critic-lr was 'fast'; it must be a number."),
         (["--steps", "0"], "--steps was 0; it must be a whole number of at least 1."),
         (["--method", "gan"], "--method was 'gan'; it must be one of wgan, wgan-gp, wgan-lp, "),
-        (["--data", "cats"], "--data was 'cats'; it must be one of digits, mnist, "),
+        (
+            ["--data", "cats"],
+            "--data was 'cats': there is no such file or folder; it must be one of digits, mnist, ",
+        ),
         (["--critic-lr", "nan"], "--critic-lr was nan; it must be a number above 0."),
-        (["--batch-size", "2000"], "--batch-size was 2000; it must be at most 1443, the samples."),
+        (
+            ["--batch-size", "2000"],
+            "--batch-size was 2000; it must be at most 1443, the training samples.",
+        ),
         (
             ["--device", "cuda:99"],
             "--device was 'cuda:99', which this machine or this torch lacks.",
         ),
         (["--weight-clip", "1"], "--weight-clip was 1.0, but method wgan-gp has none; it belongs"),
         (["--colour", "red"], "unrecognized arguments: --colour red"),
-        (["--resume", "nowhere"], "there is no checkpoint nowhere."),
+        (["--resume", "nowhere"], "there is no run folder nowhere."),
+        (["--resume", "nowhere/checkpoint.pt"], "there is no checkpoint nowhere/checkpoint.pt."),
+        (["--stpes", "5"], "unrecognized arguments: --stpes 5 (did you mean --steps?)"),
+        (["--critic-steps", "2", "--critc-lr=1"], "unrecognized arguments: --critc-lr=1 (did you "),
     ],
 )
 def test_a_wrong_argument_is_one_sentence_and_writes_nothing(
@@ -271,8 +280,55 @@ def test_a_wrong_argument_is_one_sentence_and_writes_nothing(
     monkeypatch.chdir(tmp_path)
     status, said = _failure(capsys, *arguments)
     assert status == 2
-    assert said.removeprefix("fastwgan train: ").removeprefix("fastwgan: ").startswith(sentence)
+    assert said.removeprefix("fastwgan train: ").startswith(sentence)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_wrong_command_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["trian", "--steps", "5"])
+    assert ended.value.code == 2
+    assert capsys.readouterr() == (
+        "",
+        "fastwgan: there is no command trian (did you mean train?); it must be one of train, "
+        "sample, audit, demo, report, doctor.\n",
+    )
+
+
+def test_a_wrong_option_before_the_command_is_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--verson"])
+    assert ended.value.code == 2
+    said = "fastwgan: unrecognized arguments: --verson (did you mean --version?)\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_path_that_is_nearly_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for given, meant in (("photso/", "photos"), (f"{tmp_path}/phtos", f"{tmp_path}/photos")):
+        said = f"--data was '{given}': there is no such file or folder (did you mean {meant}?); it "
+        assert _failure(capsys, "--data", given)[1].startswith(f"fastwgan train: {said}")
+    said = _failure(capsys, "--data", "none/rows.csv")[1]
+    assert "--data was 'none/rows.csv': there is no such file or folder; it must be" in said
+
+
+def test_samples_are_said_to_be_there_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "x.npy"
+    fit(small(steps=1), out=run, callbacks=())
+    arguments = ["sample", str(run), "--out", str(out), "--count", "3"]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr() == (f"3 samples of step 1 are in {out}\n", "")
+    assert cli.main(arguments) == 2
+    said = f"--out was {out}, which exists; choose another name, or --overwrite it."
+    assert capsys.readouterr().err == f"fastwgan sample: {said}\n"
+    assert cli.main([*arguments, "--overwrite"]) == 0
 
 
 def test_a_missing_progress_bar_is_one_sentence_and_writes_nothing(

@@ -145,7 +145,7 @@ REFUSED = {
     "--data nothing": "--data was 'nothing'; it must be one of ",
     "--steps ten": "--steps was 'ten'; it must be a whole number.",
     "--out HELD": "--out was HELD, which holds a run; choose another, or go on by --resume HELD.",
-    "--resume NOWHERE": "there is no checkpoint NOWHERE.",
+    "--resume NOWHERE": "there is no run folder NOWHERE.",
 }
 
 
