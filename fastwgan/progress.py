@@ -104,11 +104,14 @@ class _Busy:
         self._before = _waited(), time.monotonic()
 
     def hint(self) -> str:
-        """A sentence, or "": of the time since the last call, or since the beginning."""
-        before, self._before = self._before, (_waited(), time.monotonic())
-        seconds = self._before[1] - before[1]
-        share = (self._before[0] - before[0]) / max(seconds, 1e-9)
-        if self._threads == 1 or seconds < _LEAST_SECONDS or share < _LARGE_SHARE:
+        """A sentence, or "": of the last few seconds, or of all since it was asked before."""
+        before, now = self._before, (_waited(), time.monotonic())
+        seconds = now[1] - before[1]
+        if self._threads == 1 or seconds < _LEAST_SECONDS:
+            return ""
+        self._before = now
+        share = (now[0] - before[0]) / seconds
+        if share < _LARGE_SHARE:
             return ""
         fewer = "--threads 1" if self._threads == 2 else "fewer --threads"
         self._threads = 1  # nothing more to say

@@ -74,6 +74,7 @@ def test_plain_lines_say_how_long_it_will_take(
     assert f"step 0 of 1000, {said}, Wasserstein" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("interval", [2.0, 7.0])
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize(
     ("threads", "waits", "said"),
@@ -89,13 +90,14 @@ def test_a_busy_machine_is_named_once(
     waits: float,
     said: str,
     terminal: bool,
+    interval: float,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     seconds = [0.0]
 
     def now() -> float:
-        seconds[0] += 7.0
+        seconds[0] += interval
         return seconds[0]
 
     monkeypatch.setattr(time, "monotonic", now)
@@ -104,7 +106,7 @@ def test_a_busy_machine_is_named_once(
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("COLUMNS", "80")
     with progress(0, 50, threads) as shown:
-        for step in (10, 20, 30, 40):
+        for step in range(10, 50, 2):
             shown(_record(step))
     output = _ESCAPES.sub("", capsys.readouterr().out)
     assert output.count("may be faster") == bool(said)
