@@ -11,6 +11,7 @@ from types import ModuleType
 import fastwgan
 from fastwgan.cli import audit, demo, report, sample, train
 from fastwgan.cli.arguments import CommandError, Parser
+from fastwgan.train.suggestions import nearest
 
 _COMMANDS: dict[str, tuple[ModuleType, str]] = {
     "train": (train, "train a Wasserstein GAN, or go on with one"),
@@ -27,8 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments after the command's name; by default those of this process.
     """
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parsed(parser := _parser(), sys.argv[1:] if argv is None else argv)
     if arguments.name is None:
         parser.print_help(sys.stderr)
         return 2
@@ -47,7 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(parser: Parser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; ends the process at a command or an option that there isn't."""
+    names = [*_COMMANDS, "doctor"]
+    if argv and not argv[0].startswith("-") and argv[0] not in names:
+        hint = nearest(argv[0], names)
+        parser.error(f"there is no command {argv[0]}{hint}; it must be one of {', '.join(names)}.")
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command: Parser = getattr(arguments, "parser", parser)
+        command.refuse(unknown)
+    return arguments
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="fastwgan",
         description="Kernels for Wasserstein critics, and a trainer that uses them.",
@@ -64,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         module.add(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, parser=command)
     doctor = commands.add_parser("doctor", help="say what runs here, and test it against reference")
-    doctor.set_defaults(run=_doctor)
+    doctor.set_defaults(run=_doctor, parser=doctor)
     return parser
 
 

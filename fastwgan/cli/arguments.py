@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
+
+from fastwgan.train import TrainConfig
+from fastwgan.train.suggestions import nearest
 
 
 class CommandError(Exception):
@@ -25,10 +30,23 @@ class Parser(argparse.ArgumentParser):
         speaks = os.environ.get("LOCAL_RANK", "0") == "0"  # one of torchrun's processes a machine
         self.exit(2, f"{self.prog}: {sentence}\n" if speaks else None)
 
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """Ends the process at arguments that aren't any, with the option that may be meant."""
+        options = [text for text in self._option_string_actions if text.startswith("--")]
+        first = unknown[0].partition("=")[0]
+        hint = nearest(first, options) if first.startswith("-") else ""
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
 
 def option(name: str) -> str:
     """The option of a setting's name."""
     return "--" + name.replace("_", "-")
+
+
+def with_options(sentence: str) -> str:
+    """A sentence of the library as the command says it: `penalty_weight` is --penalty-weight."""
+    names = [field.name for field in dataclasses.fields(TrainConfig) if "_" in field.name]
+    return re.sub(rf"\b({'|'.join(names)})\b", lambda found: option(found[1]), sentence)
 
 
 def _number(kind: Callable[[str], Any], expected: str) -> Callable[[str], Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from fastwgan import train
-from fastwgan.cli.arguments import CommandError, count, option, whole_number
+from fastwgan.cli.arguments import CommandError, count, option, whole_number, with_options
+from fastwgan.train.folder import of_checkpoint
 from fastwgan.train.lipschitz import run_audit
 
 EPILOG = """\
@@ -48,5 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error), 2) from None
     except OSError as error:
         raise CommandError(str(error), 1) from None
-    print(audit)
+    print(dataclasses.replace(audit, verdict=with_options(audit.verdict)))
+    out = arguments.out
+    folder = of_checkpoint(arguments.checkpoint) if out is None else train.RunFolder(out)
+    print(f"\nthe same is in {folder.audit_png} and {folder.audit_json}")
     return 0

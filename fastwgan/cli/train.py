@@ -8,12 +8,14 @@ import shlex
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fastwgan import progress, train
 from fastwgan.cli.arguments import CommandError, number, option, whole_number
-from fastwgan.train import extras
+from fastwgan.cli.opening import opening
+from fastwgan.train import checkpoint, extras
 from fastwgan.train.config_file import read_config
 from fastwgan.train.interrupt import StopOnSignal
 from fastwgan.train.joining import join
@@ -66,6 +68,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         )
 
 
+_INTERRUPTED = 128 + signal.SIGINT
+
 _TYPES = {"str": str, "int": whole_number, "float": number}
 
 
@@ -82,30 +86,66 @@ def _train(processes: train.Processes, arguments: argparse.Namespace) -> int:
     try:
         extras.require("rich", "the progress bar")
         this = _run(arguments, processes)
-        shown = progress.progress(this.step, this.config.steps)
+        shown = progress.progress(this.step, this.config.steps, _own_threads(this))
     except train.ConfigError as error:
         raise CommandError(f"{option(error.name)} {error.problem}", 2) from None
-    except (train.CheckpointError, train.MissingExtraError) as error:
+    except (train.CheckpointError, train.FolderBusyError, train.MissingExtraError) as error:
         raise CommandError(str(error), 2) from None
     for note in this.data.notes:
         print(note)
-    print(
-        f"training on {this.data.name} by {this.config.method} into {this.folder.path}", flush=True
-    )
-    callbacks = train.standard_callbacks(this.config)
-    with StopOnSignal() as stop:
+    print(opening(this), flush=True)
+    return _go(this, shown)
+
+
+def _go(this: train.Run, shown: progress.Progress) -> int:
+    say = partial(_stopping, this) if this.processes.is_writer else None
+    with StopOnSignal(say) as stop:
         try:
             with shown:
-                outcome = this.go(shown, stop, callbacks=callbacks)
-        except (train.TrainingDivergedError, train.MissingExtraError, OSError) as error:
+                outcome = this.go(shown, stop, callbacks=train.standard_callbacks(this.config))
+        except train.TrainingDivergedError as error:
             raise CommandError(str(error), 1) from None
-        received = processes.greatest(stop.received or 0)
+        except train.ProcessesError:
+            raise
+        except (train.MissingExtraError, OSError) as error:
+            _say_how_to_go_on(this)
+            raise CommandError(str(error), 1) from None
+        except KeyboardInterrupt:
+            kept = checkpoint.last_good(this.folder.checkpoint)
+            _say_how_to_go_on(this)
+            raise CommandError(f"interrupted; {kept}", _INTERRUPTED) from None
+        except Exception:  # a mistake of ours, or of a callback; its traceback follows
+            _say_how_to_go_on(this)
+            raise
+        received = this.processes.greatest(stop.received or 0)
         _report(outcome)
         if outcome.finished or not received:
             return 0
-        again = _again(this, processes)
-        print(f"stopped by {signal.Signals(received).name}; to go on:\n  {again}", flush=True)
+        print(f"stopped by {signal.Signals(received).name}; ", end="")
+        _say_how_to_go_on(this)
         return 128 + received
+
+
+def _own_threads(this: train.Run) -> int:
+    """Those that work for this process alone, and could be fewer."""
+    alone = this.processes.size == 1 and this.config.device == "cpu"
+    return this.config.threads if alone else 1
+
+
+def _stopping(this: train.Run, received: signal.Signals) -> str:
+    """What to say at once of a signal, since the step that it waits for may take a minute."""
+    again = "Ctrl-C again" if received.name == "SIGINT" else "a second signal"
+    if this.step >= this.config.steps:
+        return f"every step is done, and the run's files are being written; {again} stops that"
+    loses = "" if this.saved_step is None else f" and loses what follows step {this.saved_step}"
+    return f"stopping after this step; {again} stops at once{loses}"
+
+
+def _say_how_to_go_on(this: train.Run) -> None:
+    good = checkpoint.last_good_path(this.folder.checkpoint)
+    if good is not None:
+        path = this.folder.path if good == this.folder.checkpoint else good
+        print(f"to go on:\n  {_again(this, path)}", flush=True)
 
 
 def _run(arguments: argparse.Namespace, processes: train.Processes) -> train.Run:
@@ -143,11 +183,11 @@ def _report(outcome: train.Outcome) -> None:
         print(f"  {path!s:{width}}  {content}")
 
 
-def _again(this: train.Run, processes: train.Processes) -> str:
+def _again(this: train.Run, path: Path) -> str:
     """The command line that goes on with a run, as this process was called."""
     called = Path(sys.argv[0])
-    if processes.size > 1:
-        each = f"--nproc-per-node={processes.local_size}"
+    if this.processes.size > 1:
+        each = f"--nproc-per-node={this.processes.local_size}"
         command = ["torchrun", each, "-m", "fastwgan"]
     elif called.name == "__main__.py":
         command = [sys.executable, "-m", "fastwgan"]
@@ -156,4 +196,4 @@ def _again(this: train.Run, processes: train.Processes) -> str:
         on_path = found is not None and Path(found).resolve() == called.resolve()
         command = [called.name if on_path else str(called)]
     own = [] if this.config.critic is None else ["--critic", this.config.critic]
-    return shlex.join([*command, "train", "--resume", str(this.folder.path), *own])
+    return shlex.join([*command, "train", "--resume", str(path), *own])

@@ -11,6 +11,7 @@ from fastwgan.train.fitting import fit, standard_callbacks
 from fastwgan.train.folder import RunFolder
 from fastwgan.train.health import TrainingDivergedError
 from fastwgan.train.joining import join
+from fastwgan.train.locking import FolderBusyError
 from fastwgan.train.loop import Trainer
 from fastwgan.train.processes import Processes, ProcessesError, ProcessLostError
 from fastwgan.train.restored import Restored, restore
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "Data",
     "DataSpec",
+    "FolderBusyError",
     "MissingExtraError",
     "Outcome",
     "OutputError",

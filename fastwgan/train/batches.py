@@ -37,7 +37,8 @@ class Batches:
     ) -> None:
         if batch_size > len(values):
             raise ConfigError(
-                "batch_size", f"was {batch_size}; it must be at most {len(values)}, the samples."
+                "batch_size",
+                f"was {batch_size}; it must be at most {len(values)}, the training samples.",
             )
         self._values = values
         self._labels = labels

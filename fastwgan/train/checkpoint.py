@@ -92,7 +92,8 @@ def load(path: Path) -> dict[str, Any]:
             Where the one kept beside a missing or damaged one is good, the sentence names it.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}{_other_good(path)}.")
+        what = "checkpoint" if path.suffix or path.exists() else "run folder"
+        raise CheckpointError(f"there is no {what} {path}{_other_good(path)}.")
     try:
         with path.open("rb") as file:
             is_sealed, state = _read(path, file)
@@ -113,13 +114,17 @@ def step_of(path: Path) -> int | None:
         return None
 
 
+def last_good_path(path: Path) -> Path | None:
+    """The checkpoint to go on from, `path` or the one before it; None where neither is whole."""
+    return next((good for good in (path, previous_of(path)) if step_of(good) is not None), None)
+
+
 def last_good(path: Path) -> str:
     """What to say of the checkpoint to go on from, `path` or the one before it, after an error."""
-    for good in (path, previous_of(path)):
-        step = step_of(good)
-        if step is not None:
-            return f"the last good checkpoint, of step {step}, is {good}"
-    return "there is no checkpoint to go on from"
+    good = last_good_path(path)
+    if good is None:
+        return "there is no checkpoint to go on from"
+    return f"the last good checkpoint, of step {step_of(good)}, is {good}"
 
 
 def _read(path: Path, file: BinaryIO) -> tuple[bool, Any]:

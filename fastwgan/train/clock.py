@@ -32,4 +32,4 @@ class Clock:
         before, now = self._read, self.seconds()
         self._read = (now, step)
         speed = (step - before[1]) / max(now - before[0], 1e-9)
-        return {"seconds": round(now, 3), "steps_per_second": round(speed, 3)}
+        return {"seconds": round(now, 3), "steps_per_second": float(f"{speed:.4g}")}

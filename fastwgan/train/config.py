@@ -13,7 +13,7 @@ import torch
 from fastwgan.train import defaults
 from fastwgan.train.defaults import DATASETS
 from fastwgan.train.methods import METHODS, PENALTIES, name_of, parts_of
-from fastwgan.train.suggestions import nearest
+from fastwgan.train.suggestions import nearest, no_such_path
 
 __all__ = ["DATASETS", "LOSSES", "METHODS", "MODELS", "ConfigError", "TrainConfig"]
 
@@ -282,11 +282,11 @@ def _canonical(method: object) -> str:
 def _existing(data: object) -> str:
     """The absolute path that `data` is, so that a run can be gone on with from anywhere."""
     if not isinstance(data, str) or not data or not Path(data).exists():
-        hint = nearest(data, DATASETS) if isinstance(data, str) else ""
+        missing = f": {no_such_path(data)}" if isinstance(data, str) and data else ""
         raise ConfigError(
             "data",
-            f"was {data!r}; it must be one of {', '.join(DATASETS)}, or the path of a folder of "
-            f"images or of a file .npz, .npy, .csv or .parquet{hint}.",
+            f"was {data!r}{missing}; it must be one of {', '.join(DATASETS)}, or the path of a "
+            "folder of images or of a file .npz, .npy, .csv or .parquet.",
         )
     return str(Path(data).resolve())
 

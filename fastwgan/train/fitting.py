@@ -44,6 +44,7 @@ def fit(
 
     Raises:
         ConfigError: a setting cannot be, or the folder holds a run.
+        FolderBusyError: another process trains in the folder.
         MissingExtraError: a package of the extra `train` isn't installed.
         TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
         OutputError: a file can't be written; the last good checkpoint is kept.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastwgan.train.checkpoint import previous_of
 from fastwgan.train.config import ConfigError, TrainConfig
+from fastwgan.train.locking import FolderLock
 
 RUNS = Path("runs")
 
@@ -109,29 +111,35 @@ class RunFolder:
         return [self.samples, self.curves, self.metrics, self.checkpoint, self.config]
 
 
-def create(config: TrainConfig, out: Path | None) -> RunFolder:
+def create(config: TrainConfig, out: Path | None, held: contextlib.ExitStack) -> RunFolder:
     """Makes the folder of a new run.
 
     Args:
         config: Names the folder when `out` is None: runs/<data>-<method>-seed<seed>, with -2, -3 …
             behind it where that exists.
         out: The folder itself; it may exist, but not with a run in it.
+        held: Takes the folder's lock, against other processes.
 
     Raises:
         ConfigError: `out` holds a run, is no folder, or can't be made.
+        FolderBusyError: another process trains in it.
     """
     try:
-        return _create(config, out)
+        return _create(config, out, held)
     except OSError as error:
         raise ConfigError("out", f"was {out or RUNS}, which can't be made: {error}.") from None
 
 
-def _create(config: TrainConfig, out: Path | None) -> RunFolder:
+def _create(config: TrainConfig, out: Path | None, held: contextlib.ExitStack) -> RunFolder:
     if out is None:
         name = Path(config.data).stem or "data"
-        return RunFolder(_create_unique(f"{name}-{config.method}-seed{config.seed}"))
+        folder = RunFolder(_create_unique(f"{name}-{config.method}-seed{config.seed}"))
+        held.enter_context(FolderLock(folder.path))
+        return folder
     if out.exists() and not out.is_dir():
         raise ConfigError("out", f"was {out}, which is a file; it must be a folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    held.enter_context(FolderLock(out))  # before it is looked into
     folder = RunFolder(out)
     kept = [*folder.files(), previous_of(folder.checkpoint)]
     # An empty metrics.jsonl is all that a kill before the first checkpoint leaves: no run.
@@ -139,7 +147,6 @@ def _create(config: TrainConfig, out: Path | None) -> RunFolder:
         raise ConfigError(
             "out", f"was {out}, which holds a run; choose another, or go on by --resume {out}."
         )
-    out.mkdir(parents=True, exist_ok=True)
     return folder
 
 

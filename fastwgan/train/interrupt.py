@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -18,11 +20,16 @@ class StopOnSignal:
     For the main thread of a process, the one that Python lets handle signals. An instance is a
     `stop` for `fastwgan.train.fit`.
 
+    Args:
+        say: What to write to standard error when the first comes, a line without its end. It is
+            called between any two instructions of the main thread, so it may look at things only.
+
     Attributes:
         received: The signal noted; None until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[signal.Signals], str] | None = None) -> None:
+        self._say = say
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._terminals: list[int] = []
@@ -52,6 +59,14 @@ class StopOnSignal:
         self._give_back()
         if self.received.name == "SIGHUP":
             self._leave_terminals()
+        if self._say is not None:
+            self._write(self._say(self.received))
+
+    def _write(self, line: str) -> None:
+        """Past Python's files, and rich's bar: what was interrupted may be writing to them."""
+        begin = "\n" if os.isatty(2) else ""  # behind the bar, which is then drawn below
+        with contextlib.suppress(OSError):
+            os.write(2, f"{begin}{line}\n".encode())
 
     def _leave_terminals(self) -> None:
         """Sends to nowhere what would be written to a terminal that is gone, and fail."""

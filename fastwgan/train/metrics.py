@@ -118,8 +118,16 @@ class NoMetricsFile:
 
 
 def read(path: Path) -> list[Record]:
-    """The lines of a metrics.jsonl."""
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    """The whole lines of a metrics.jsonl, without a last one that a crash left torn.
+
+    Raises:
+        OutputError: another line isn't one that a run writes.
+    """
+    *lines, _ = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if math.isinf(_step(line)):
+            raise OutputError(f"{path} is damaged: its line {number} is none of a run's metrics")
+    return [json.loads(line) for line in lines]
 
 
 def _whole_lines(path: Path, last_step: int) -> bytes:
@@ -133,7 +141,7 @@ def _whole_lines(path: Path, last_step: int) -> bytes:
 
 
 def _step(line: bytes) -> float:
-    """The step of a line; infinite for what a crash left of one."""
+    """The step of a line; infinite for what isn't one, such as what a crash left."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from fastwgan.train import checkpoint, extras, health, plots, stored_state, writing
+from fastwgan.train import checkpoint, extras, health, models, plots, stored_state, writing
 from fastwgan.train.callbacks import Callback
 from fastwgan.train.clock import Clock
 from fastwgan.train.config import ConfigError, TrainConfig
 from fastwgan.train.data import Data, load
 from fastwgan.train.folder import RunFolder, create, of_checkpoint
+from fastwgan.train.locking import FolderLock
 from fastwgan.train.loop import Trainer
 from fastwgan.train.metrics import MetricsFile, NoMetricsFile, Record
 from fastwgan.train.models import custom
@@ -55,6 +56,9 @@ class Outcome:
 class Run:
     """A run on the disk and the trainer behind it.
 
+    From `begin` or `reopen` on, until `go` ends or nothing refers to it, no other process can train
+    in its folder.
+
     Attributes:
         config: Its settings.
         folder: Its files.
@@ -67,9 +71,17 @@ class Run:
         data: As above.
         folder: As above.
         seconds: Spent in the steps that were done before.
+        held: The folder's lock, in the process that writes.
     """
 
-    def __init__(self, trainer: Trainer, data: Data, folder: RunFolder, seconds: float) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Data,
+        folder: RunFolder,
+        seconds: float,
+        held: contextlib.ExitStack,
+    ) -> None:
         self.trainer = trainer
         self.config = trainer.config
         self.folder = folder
@@ -77,6 +89,7 @@ class Run:
         self.processes = trainer.processes
         self._callbacks: Sequence[Callback] = ()
         self._seconds = seconds
+        self._held = held
         self._saved_step: int | None = None
 
     @classmethod
@@ -98,14 +111,17 @@ class Run:
 
         Raises:
             ConfigError: a setting cannot be, or the folder holds a run.
+            FolderBusyError: another process trains in the folder.
             MissingExtraError: a package of the extra `train` isn't installed.
             ProcessesError: the processes can't train together, or one is lost.
         """
         extras.check(config)
+        models.check_size(config)
         data = _load(config, processes) if data is None else data
         trainer = Trainer(config, data, processes)
-        folder = processes.from_writer(lambda: create(config, out))
-        return cls(trainer, data, folder, seconds=0.0)
+        with contextlib.ExitStack() as held:
+            folder = processes.from_writer(lambda: create(config, out, held))
+            return cls(trainer, data, folder, seconds=0.0, held=held.pop_all())
 
     @classmethod
     def reopen(
@@ -129,27 +145,28 @@ class Run:
         Raises:
             CheckpointError: there is none, or it is damaged or not one of ours.
             ConfigError: a chosen setting contradicts the run's.
+            FolderBusyError: another process trains in the folder.
             MissingExtraError: as in `begin`.
             ProcessesError: as in `begin`.
         """
-        folder, path, state = processes.from_writer(lambda: _read(path))
-        config = _agreed(path, state, chosen or {})
-        custom.confirm(config.critic, (chosen or {}).get("critic"), path)
-        extras.check(config)
-        data = _load(config, processes) if data is None else data
-        trainer = Trainer(config, data, processes)
-        if stored_state.spec_of(path, state).fingerprint != trainer.spec.fingerprint:
-            raise ConfigError("data", f"was {config.data}, which has changed since the run began.")
-        try:
-            trainer.load_state_dict(stored_state.fitting(trainer, state["trainer"], state["step"]))
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise stored_state.misfit(path, error) from None
-        return cls(trainer, data, folder, state["seconds"])
+        with contextlib.ExitStack() as held:
+            folder, path, state = processes.from_writer(lambda: _read(path, held))
+            config = _agreed(path, state, chosen or {})
+            custom.confirm(config.critic, (chosen or {}).get("critic"), path)
+            extras.check(config)
+            data = _load(config, processes) if data is None else data
+            trainer = _as_it_was(Trainer(config, data, processes), path, state)
+            return cls(trainer, data, folder, state["seconds"], held.pop_all())
 
     @property
     def step(self) -> int:
         """Generator steps done."""
         return self.trainer.step
+
+    @property
+    def saved_step(self) -> int | None:
+        """The step of the last checkpoint that `go` wrote; None before."""
+        return self._saved_step
 
     def go(
         self,
@@ -168,13 +185,20 @@ class Run:
         Raises:
             TrainingDivergedError: NaN or Inf; the last good checkpoint is kept.
             OutputError: a file can't be written; the last good checkpoint is kept.
+            FolderBusyError: called once more while another process trains in the folder.
             ProcessLostError: another process is lost; the last good checkpoint is kept.
         """
         try:
-            return self._go(watch, stop, callbacks)
+            with self._held, self._locked():
+                return self._go(watch, stop, callbacks)
         except OSError as error:
             kept = checkpoint.last_good(self.folder.checkpoint)
             raise OutputError(f"{writing.named(error)}; {kept}") from error
+
+    def _locked(self) -> contextlib.AbstractContextManager[object]:
+        """Holds the folder, also where `go` is called once more."""
+        writes = self.processes.is_writer
+        return FolderLock(self.folder.path) if writes else contextlib.nullcontext()
 
     def _go(self, watch: Watch, stop: Stop, callbacks: Sequence[Callback]) -> Outcome:
         self._callbacks = tuple(callbacks) if self.processes.is_writer else ()
@@ -269,10 +293,12 @@ class Run:
         checkpoint.save(self.folder.checkpoint, {**about, "trainer": state})
 
 
-def _read(path: Path) -> tuple[RunFolder, Path, dict[str, Any]]:
-    """The folder of a run, its checkpoint and what that holds."""
+def _read(path: Path, held: contextlib.ExitStack) -> tuple[RunFolder, Path, dict[str, Any]]:
+    """The folder of a run, which is held from then on, its checkpoint and what that holds."""
     folder = of_checkpoint(path)
     path = folder.checkpoint if path.is_dir() else path
+    if path.is_file():
+        held.enter_context(FolderLock(folder.path))
     return folder, path, checkpoint.load(path)
 
 
@@ -299,6 +325,18 @@ def _agreed(path: Path, state: dict[str, Any], chosen: dict[str, Any]) -> TrainC
     if config.steps < done:
         raise ConfigError("steps", f"was {config.steps}; it must be at least {done}, already done.")
     return config
+
+
+def _as_it_was(trainer: Trainer, path: Path, state: dict[str, Any]) -> Trainer:
+    """The trainer, with the state of a checkpoint."""
+    if stored_state.spec_of(path, state).fingerprint != trainer.spec.fingerprint:
+        name = trainer.config.data
+        raise ConfigError("data", f"was {name}, which has changed since the run began.")
+    try:
+        trainer.load_state_dict(stored_state.fitting(trainer, state["trainer"], state["step"]))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise stored_state.misfit(path, error) from None
+    return trainer
 
 
 @contextlib.contextmanager

@@ -177,7 +177,7 @@ def _check_free(out: Path, overwrite: bool, is_folder: bool) -> None:
         return
     if not overwrite:
         raise ConfigError(
-            "out", f"was {out}, which exists; choose another name, or say that it be overwritten."
+            "out", f"was {out}, which exists; choose another name, or --overwrite it."
         )
     strange = is_folder and sample_files.first_not_sample(out)
     if strange:

@@ -10,7 +10,10 @@ from typing import BinaryIO
 
 
 class OutputError(OSError):
-    """A file can't be written, since the disk is full, the folder is gone or alike."""
+    """A file can't be written, since the disk is full, the folder is gone or alike.
+
+    Also: a file of its own, which a run reads back, has been damaged meanwhile.
+    """
 
 
 @contextlib.contextmanager

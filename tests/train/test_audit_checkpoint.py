@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 
+from fastwgan import cli
+from fastwgan.cli.arguments import with_options
 from fastwgan.train import CheckpointError, Data, fit, restore
 from fastwgan.train.lipschitz import audit, run_audit
 from tests.train.settings import load, small
@@ -66,7 +68,7 @@ def test_a_checkpoint_whose_data_has_changed_says_so(
 
 
 def test_without_a_checkpoint_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+    with pytest.raises(CheckpointError, match=r"^there is no run folder .*none\.$"):
         run_audit(tmp_path / "none", out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -75,3 +77,20 @@ def test_packed_rows_are_audited_as_the_critic_takes_them(tmp_path: Path) -> Non
     fit(small(data="swissroll", pack=4), out=tmp_path, callbacks=())
     found = run_audit(tmp_path, samples=16)
     assert found.layers[0].input == (8,)
+
+
+def test_the_command_names_files_and_options(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["audit", str(runs["wgan"]), "--samples", "20", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    output = capsys.readouterr().out
+    end = f"the same is in {tmp_path / 'audit.png'} and {tmp_path / 'audit.json'}"
+    assert output.splitlines()[-1] == end
+    assert (tmp_path / "audit.png").exists()
+    assert cli.main(["audit", str(runs["wgan"]), "--samples", "20"]) == 0
+    assert str(runs["wgan"] / "audit.json") in capsys.readouterr().out
+    said = "Raise penalty_weight (it was 10), or critic_steps; not my_critic_steps, weight_clips."
+    assert with_options(said) == (
+        "Raise --penalty-weight (it was 10), or --critic-steps; not my_critic_steps, weight_clips."
+    )

@@ -42,7 +42,7 @@ def test_the_order_goes_on_from_its_state(done: int) -> None:
 
 
 def test_more_rows_than_there_are_is_one_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"^batch_size was 5; it must be at most 4, the samples"):
+    with pytest.raises(ConfigError, match=r"^batch_size was 5; it must be at most 4, the training"):
         Batches(torch.zeros(4), 5, seed=0)
 
 

@@ -123,10 +123,17 @@ def test_the_names_are_those_of_the_configuration() -> None:
     [
         (
             "cifar",
-            r"^data was 'cifar'; it must be one of digits, .*, or the path of a folder .*\.$",
+            r"^data was 'cifar': there is no such file or folder; it must be one of digits, .*, or "
+            r"the path of a folder .*\.$",
         ),
-        ("swisroll", r"^data was 'swisroll' \(did you mean swissroll\?\); it must be one of .*\.$"),
-        ("no/such/rows.csv", r"^data was 'no/such/rows.csv'; it must be .* or \.parquet\.$"),
+        (
+            "swisroll",
+            r"^data was 'swisroll': .* \(did you mean swissroll\?\); it must be .*\.$",
+        ),
+        (
+            "no/such/rows.csv",
+            r"^data was 'no/such/rows.csv': there is no such .*; it must be .* or \.parquet\.$",
+        ),
         ("", r"^data was ''; it must be one of .*\.$"),
     ],
 )

@@ -79,11 +79,10 @@ def test_a_kill_between_any_two_calls_of_saving_loses_nothing(
     def refuse(*arguments: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
-    run = Run.begin(small(), out=tmp_path / "run")
+    path = Run.begin(small(), out=tmp_path / "run").folder.checkpoint  # of a run that is let go
     if not linked:
         monkeypatch.setattr(os, "link", refuse)
     parts = {"config": {}, "data": {}, "label_counts": [], "seconds": 0.0, "trainer": {}}
-    path = run.folder.checkpoint
     for step in (3, 6):
         checkpoint.save(path, {**parts, "step": step})
     for number, step in enumerate((6, 9, 12, 12, 15)):

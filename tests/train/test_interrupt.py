@@ -35,6 +35,26 @@ def test_the_first_signal_is_noted_and_the_second_acts(number: signal.Signals) -
             signal.raise_signal(number)
 
 
+def test_what_is_to_be_said_is_said_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with StopOnSignal(lambda number: f"{number.name} has come") as stop:
+        assert capfd.readouterr().err == ""
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr() == ("", "SIGTERM has come\n")
+        assert stop()
+
+
+def test_nobody_to_hear_it_is_no_error() -> None:
+    kept = os.dup(2)
+    os.close(2)
+    try:
+        with StopOnSignal(lambda number: "stopping") as stop:
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    assert stop()
+
+
 def test_signals_are_given_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with StopOnSignal():

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import fastwgan
-from fastwgan.train import ConfigError, TrainConfig
+from fastwgan.train import ConfigError, Data, Run, TrainConfig
 from fastwgan.train.models import build_critic, build_generator
 from tests.train.model_cases import CASES, CLASSES, LABELLED, Case
 from tests.train.settings import assert_same_state, small
@@ -65,6 +66,33 @@ def test_other_samples_go_through_dense_layers_in_any_shape(shape: tuple[int, ..
 
 def _kinds(module: nn.Module) -> set[str]:
     return {type(layer).__name__ for layer in module.modules()}
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [(33, "32 and 36"), (17, "16 and 20"), (34, "32 and 36"), (127, "124 and 128")],
+)
+def test_a_size_that_auto_cannot_convolve_is_refused(
+    tmp_path: Path, size: int, nearest: str
+) -> None:
+    config = small(data=str(tmp_path), image_size=size)
+    sentence = (
+        f"image_size was {size}; it must be a multiple of 4 for convolutions: the nearest are "
+        f"{nearest}; model mlp takes any."
+    )
+    with pytest.raises(ConfigError) as caught:
+        Run.begin(config, Data("photos", torch.zeros(9, 3, size, size)), out=tmp_path / "run")
+    assert str(caught.value) == sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "model"), [(33, "mlp"), (34, "dcgan"), (15, "auto"), (36, "auto")]
+)
+def test_a_size_that_suits_is_taken(tmp_path: Path, size: int, model: str) -> None:
+    config = small(data=str(tmp_path), image_size=size, model=model)
+    data = Data("photos", torch.zeros(9, 3, size, size))
+    assert Run.begin(config, data, out=tmp_path / "run").trainer.spec.shape == (3, size, size)
 
 
 @pytest.mark.parametrize(

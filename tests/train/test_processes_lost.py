@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from fastwgan.train import Run, checkpoint, fit, plots
+from fastwgan.train.locking import FolderLock
 from tests.processes import NEUTRAL_FOLDER
 from tests.train import processes_recipe as recipe
 from tests.train.ranks import SECONDS, Ranks, lines
@@ -142,10 +143,11 @@ REFUSED = {
     "--batch-size 8 --accumulate 8": "--batch-size was 8; it must be a multiple of 2 (the "
     "processes) times 8 (accumulate).",
     "--seed RANK": "seed was 1 on process 1; it must be 0, as on process 0.",
-    "--data nothing": "--data was 'nothing'; it must be one of ",
+    "--data nothing": "--data was 'nothing': there is no such file or folder; it must be one of ",
     "--steps ten": "--steps was 'ten'; it must be a whole number.",
     "--out HELD": "--out was HELD, which holds a run; choose another, or go on by --resume HELD.",
-    "--resume NOWHERE": "there is no checkpoint NOWHERE.",
+    "--out BUSY": f"BUSY is being trained by another process (PID {os.getpid()}); stop that first.",
+    "--resume NOWHERE": "there is no run folder NOWHERE.",
 }
 
 
@@ -164,10 +166,14 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Commands:
     folder = tmp_path_factory.mktemp("commands")
     (folder / "HELD").mkdir()
     (folder / "HELD" / "metrics.jsonl").write_text("{}\n")
+    (folder / "BUSY").mkdir()
     out = folder / "run"
     all_arguments = [["train", *text.split()] for text in REFUSED]
     all_arguments.append(["train", "--out", str(out), *OPTIONS])
-    with Ranks(folder, recipe.commands, folder, all_arguments) as ranks:
+    with (
+        FolderLock(folder / "BUSY"),
+        Ranks(folder, recipe.commands, folder, all_arguments) as ranks,
+    ):
         ranks.wait_until(_reached(out, KILLED_AT))
         ranks.signal(1, signal.SIGTERM)
         ended = ranks.end()

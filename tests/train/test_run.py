@@ -20,6 +20,7 @@ from fastwgan.train import (
     CheckpointError,
     ConfigError,
     MissingExtraError,
+    OutputError,
     Run,
     TrainConfig,
     TrainingDivergedError,
@@ -97,6 +98,17 @@ def test_metrics_hold_a_line_every_few_steps(tmp_path: Path, method: str) -> Non
         assert all(math.isfinite(value) for value in record.values())
         assert record["seconds"] > 0
         assert record["steps_per_second"] > 0
+
+
+@pytest.mark.parametrize("broken", [b'{"step"', b"", b"7", b'{"loss": 1.0}', b"\xff"])
+def test_a_broken_line_is_named_but_for_a_torn_last_one(tmp_path: Path, broken: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + broken)
+    assert metrics.read(path) == [{"step": 1}, {"step": 2}]
+    path.write_bytes(b'{"step": 1}\n' + broken + b'\n{"step": 3}\n')
+    with pytest.raises(OutputError) as caught:
+        metrics.read(path)
+    assert str(caught.value) == f"{path} is damaged: its line 2 is none of a run's metrics"
 
 
 @pytest.mark.usefixtures("_undrawn")

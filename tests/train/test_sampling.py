@@ -327,7 +327,7 @@ def test_nothing_is_overwritten_unless_told(tmp_path: Path) -> None:
     out = tmp_path / "x.npy"
     out.write_text("precious")
     with pytest.raises(
-        ConfigError, match=r"^out was .*x\.npy, which exists; choose another name, o"
+        ConfigError, match=r"^out was .*x\.npy, which exists; choose another name, or --overwrite"
     ):
         write_samples(_source(POINTS), out, 3)
     assert out.read_text() == "precious"

@@ -10,7 +10,7 @@ from fastwgan.train.data import bundled, toy
 from fastwgan.train.data.dataset import Data
 from fastwgan.train.defaults import ARRAYS, DATASETS, TABLES
 from fastwgan.train.extras import require
-from fastwgan.train.suggestions import nearest
+from fastwgan.train.suggestions import no_such_path
 
 
 def load(
@@ -66,9 +66,10 @@ def load(
 
 
 def _refuse(name: str) -> NoReturn:
+    missing = f": {no_such_path(name)}" if name else ""
     raise ConfigError(
         "data",
-        f"was {name!r}{nearest(name, DATASETS)}; it must be one of {', '.join(DATASETS)}, or the "
+        f"was {name!r}{missing}; it must be one of {', '.join(DATASETS)}, or the "
         f"path of a folder of images or of a file {', '.join(ARRAYS)}, {' or '.join(TABLES)}.",
     )
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from fastwgan.train.config import TrainConfig
 from fastwgan.train.models import custom, dcgan, mlp, resnet
-from fastwgan.train.models.families import family_of
+from fastwgan.train.models.families import check_size, family_of
 
-__all__ = ["build_critic", "build_generator"]
+__all__ = ["build_critic", "build_generator", "check_size"]
 
 
 def build_generator(config: TrainConfig, shape: Sequence[int], classes: int = 0) -> nn.Module:

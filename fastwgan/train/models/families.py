@@ -8,6 +8,7 @@ from fastwgan.train.config import ConfigError, TrainConfig
 
 _SIDES = range(8, 129, 2)  # pixels a side that convolutions can halve and double again
 _SMALLEST_CONVOLVED = 16  # pixels a side; smaller images train faster and better by an MLP
+_HALVINGS = 2  # at least, for convolutions to be worth it
 _BOTTOM = 4  # pixels a side that are not halved any more
 
 
@@ -22,6 +23,24 @@ def family_of(config: TrainConfig, shape: Sequence[int]) -> str:
     if config.model != "mlp":
         _check_convolved(config.model, shape)
     return config.model
+
+
+def check_size(config: TrainConfig) -> None:
+    """Refuses a new run of images of a size that "auto" would silently give to an MLP.
+
+    Raises:
+        ConfigError: convolutions can't halve it twice, though images of about its size suit them.
+    """
+    size = config.image_size
+    if config.model != "auto" or size is None or size < _SMALLEST_CONVOLVED:
+        return
+    if halvings((size, size)) < _HALVINGS:
+        below = size // (1 << _HALVINGS) << _HALVINGS
+        raise ConfigError(
+            "image_size",
+            f"was {size}; it must be a multiple of {1 << _HALVINGS} for convolutions: the nearest "
+            f"are {below} and {below + (1 << _HALVINGS)}; model mlp takes any.",
+        )
 
 
 def halvings(sides: Sequence[int]) -> int:
@@ -42,7 +61,7 @@ def _suited(shape: Sequence[int]) -> str:
             f"{_sized(shape)} set a smaller image_size, or the model to mlp.",
         )
     is_large = min(shape[1:]) >= _SMALLEST_CONVOLVED
-    return "dcgan" if is_large and halvings(shape[1:]) > 1 else "mlp"
+    return "dcgan" if is_large and halvings(shape[1:]) >= _HALVINGS else "mlp"
 
 
 def _check_convolved(model: str, shape: Sequence[int]) -> None:
