@@ -184,6 +184,11 @@ def test_numbers_of_many_digits_are_read(tmp_path: Path) -> None:
     assert frame["big"].tolist() == [2**64 - 1, 2**63, 2**64 - 1]
 
 
+def test_numbers_of_many_digits_beside_missing_ones_are_texts(tmp_path: Path) -> None:
+    frame = _table(_load(tmp_path, f"x,big\n1,{2**64 - 1}\n2,\n3,{2**63}\n4,{2**63}\n"))
+    assert frame["big"].tolist() == [str(2**64 - 1), "", str(2**63), str(2**63)]
+
+
 def test_numbers_beyond_64_bits_are_few_texts_or_named(tmp_path: Path) -> None:
     data = _load(tmp_path, f"x,big\n1,{2**70}\n2,5\n")
     assert _table(data)["big"].astype(str).tolist() == [str(2**70), "5"]
@@ -207,7 +212,9 @@ def test_a_parquet_comes_back_with_its_types(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     frame.to_parquet(path)
     back = _table(load(str(path)))
-    pd.testing.assert_frame_equal(back.drop(columns="gap"), frame.drop(columns="gap"))
+    apart = ["gap", "text"]  # of text, releases of pandas differ in what is missing
+    pd.testing.assert_frame_equal(back.drop(columns=apart), frame.drop(columns=apart))
+    assert back["text"].fillna("").tolist() == ["x", "", "y"]
     assert back["gap"].dtype == "Int64"
     assert back["gap"].isna().tolist() == [False, True, False]
 

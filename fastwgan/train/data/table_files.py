@@ -42,9 +42,8 @@ def _csv(path: Path) -> Any:
         if problem is None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", frames.errors.ParserWarning)
-                frame = frames.read_csv(
-                    path, encoding="utf-8-sig", dtype_backend="numpy_nullable", index_col=False
-                )
+                frame = _read_csv(path, dtype_backend="numpy_nullable")
+                frame = _with_large_numbers(frame, path)
     except UnicodeDecodeError as error:
         problem = f"isn't UTF-8: it holds the byte 0x{error.object[error.start]:02x}"
     except (frames.errors.ParserWarning, OSError, ValueError, csv.Error) as error:
@@ -52,6 +51,28 @@ def _csv(path: Path) -> Any:
     if problem is not None:
         raise _refusal(path, problem)
     return frames.DataFrame({name: _typed(frame[name]) for name in frame.columns})
+
+
+def _read_csv(path: Path, **options: Any) -> Any:
+    return pandas().read_csv(path, encoding="utf-8-sig", index_col=False, **options)
+
+
+def _with_large_numbers(frame: Any, path: Path) -> Any:
+    """The table with whole numbers of 2^63 and above, which pandas before 3 reads as missing."""
+    frames = pandas()
+    if int(frames.__version__.partition(".")[0]) >= 3:
+        return frame
+    whole = [
+        name
+        for name, column in frame.items()
+        if frames.api.types.is_integer_dtype(column.dtype) and column.isna().any()
+    ]
+    texts = _read_csv(path, usecols=whole, dtype="string") if whole else {}
+    for name in whole:
+        if texts[name].notna().all():
+            numbers = [int(text) for text in texts[name]]
+            frame[name] = frames.array(numbers, dtype="UInt64" if min(numbers) >= 0 else "Float64")
+    return frame
 
 
 def _cannot(error: Exception) -> str:
@@ -98,7 +119,9 @@ def _typed(column: Any) -> Any:
         if len(present) and present.str.fullmatch(_ISO_TIME).all():
             with warnings.catch_warnings(), contextlib.suppress(ValueError, FutureWarning):
                 warnings.simplefilter("error", FutureWarning)  # as pandas 2 says of several zones
-                return frames.to_datetime(column, format="ISO8601")
+                times = frames.to_datetime(column, format="ISO8601")
+                if types.is_datetime64_any_dtype(times.dtype):  # not in several zones
+                    return times
         return column
     return column if len(present) < len(column) else column.astype(column.dtype.numpy_dtype)
 
