@@ -15,7 +15,7 @@ import torch
 from fastwgan.train import Run, load, plots
 from tests.train.settings import small
 
-STEPS = 24
+STEPS = 48
 RUN = {"steps": STEPS, "log_every": 1, "checkpoint_every": 1}
 
 
