@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from tests.documents import ROOT, text_of
+from tests.processes import output_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,3 +76,27 @@ def test_wheels_are_built_for_the_pythons_that_are_supported() -> None:
     floor = PROJECT["project"]["requires-python"].removeprefix(">=3.")
     assert [int(minor) for minor in built] == list(range(int(floor), int(floor) + len(built)))
     assert (ROOT / "tests/kernels_alone.py").exists()
+
+
+WITHOUT_NUMPY = """
+import sys, warnings
+sys.modules["numpy"] = None
+warnings.simplefilter("ignore")  # torch's own, at import
+import torch, fastwgan
+from torch import nn
+warnings.simplefilter("error")
+critic = nn.Sequential(nn.Linear(3, 5), nn.GELU(), nn.LeakyReLU(0.2), nn.Linear(5, 1))
+fastwgan.spectral_norm(critic)
+optimizer = fastwgan.optim.RMSprop(critic.parameters(), weight_clip=0.1)
+real, fake = torch.randn(2, 4, 3)
+for _ in range(2):
+    fastwgan.critic_loss(critic, real, fake).total.backward()
+    fastwgan.gradient_penalty(critic, real, fake).backward()
+    optimizer.step()
+fastwgan.clip_weights_(critic, 0.01)
+print(max(float(p.detach().abs().max()) for p in critic.parameters()))
+"""
+
+
+def test_nothing_but_torch_is_needed() -> None:
+    assert float(output_of(WITHOUT_NUMPY)) <= 0.01 + 1e-9

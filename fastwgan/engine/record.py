@@ -7,6 +7,7 @@ says why, and the run stands as a plain one, differentiable to any order.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -239,4 +240,5 @@ def _tensors(args: Sequence[Any], kwargs: dict[str, Any]) -> Iterator[Tensor]:
 
 def _generator_state() -> bytes:
     """Of the CPU's generator, which is in CPU memory wherever the critic is."""
-    return torch.get_rng_state().numpy().tobytes()
+    state = torch.get_rng_state()
+    return ctypes.string_at(state.data_ptr(), state.numel())  # torch's own way there needs numpy
