@@ -271,6 +271,8 @@ class World:
 
     def remove(self) -> None:
         assert self.form is not None
+        if self._spread() > 1e3:
+            return  # what is left would be anything
         remove_ours(self.ours, self.form)
         remove_theirs(self.theirs, self.form)
         self.form = None
@@ -289,9 +291,26 @@ class World:
     def near(self, *dtypes: torch.dtype) -> Nearness:
         """What the last calls, and further dtypes that went into them, allow to be asked for."""
         near = nearness(self.dtype, *dtypes)
-        near = near._replace(floor=max(near.floor, self.cancelled))
+        floor, bound = max(near.floor, self.cancelled), near.bound * max(1.0, self._spread())
+        if any(isinstance(module, nn.LayerNorm) for module in self.theirs.modules()):
+            bound *= 100  # digits are lost by the ratio of a row's size to its spread
+        near = near._replace(floor=floor, bound=bound)
         far = Asked.furthest > near.reach or Asked.most_saturated > near.saturation
         return near._replace(bound=math.inf) if far or Asked.closest < near.kink else near
+
+    @torch.no_grad()
+    def _spread(self) -> float:
+        """How much larger the terms of some u^T W v are than their sum, sigma: its lost digits."""
+        if self.form is None:
+            return 1.0
+        spreads = [1.0]
+        for layer in layers(self.theirs):
+            weight = original(layer)
+            u, v, *_ = layer.buffers()
+            sigma = float(u @ weight.reshape(len(weight), -1) @ v)
+            if weight.any():
+                spreads.append(float(weight.norm()) / abs(sigma) if sigma else math.inf)
+        return max(spreads)
 
     def _samples(self, flows: bool) -> Samples:
         drawn = torch.randn(2, ROWS, *self.shape, dtype=torch.float64).to(self.dtype)
