@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,24 +118,11 @@ class RMSprop(QuietStep, torch.optim.RMSprop):
             group.setdefault("weight_clip", None)
         self._initial_weight_clip = self.defaults.get("weight_clip")
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of every parameter that has a gradient; returns the closure's loss, if any."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            if self._step_plain_group(group):
-                continue
-            with torch.set_grad_enabled(group["differentiable"]):
-                self._step_group(group)
-        return loss
+    def _step_one(self, group: dict[str, Any]) -> None:
+        if self._step_plain_group(group):
+            return
+        with torch.set_grad_enabled(group["differentiable"]):
+            self._step_group(group)
 
     def _step_plain_group(self, group: dict[str, Any]) -> bool:
         """The usual step; False, with nothing written, where a group needs another."""

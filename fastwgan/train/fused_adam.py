@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,26 +32,13 @@ class FusedAdam(QuietStep, torch.optim.Adam):
     def __init__(self, params: Any, lr: float, betas: tuple[float, float]) -> None:
         super().__init__(params, lr, betas, fused=True)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of every parameter that has a gradient; returns the closure's loss, if any."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            lists = self._at_once(group)
-            with torch.set_grad_enabled(group["differentiable"]):
-                if lists is None:
-                    self._step_as_torch(group)
-                elif lists.parameters:
-                    _step(lists, group)
-        return loss
+    def _step_one(self, group: dict[str, Any]) -> None:
+        lists = self._at_once(group)
+        with torch.set_grad_enabled(group["differentiable"]):
+            if lists is None:
+                self._step_as_torch(group)
+            elif lists.parameters:
+                _step(lists, group)
 
     def _at_once(self, group: dict[str, Any]) -> _Lists | None:
         """What the kernel takes; None where torch has to look first."""
