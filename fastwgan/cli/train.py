@@ -114,7 +114,7 @@ def _go(this: train.Run, shown: progress.Progress) -> int:
             kept = checkpoint.last_good(this.folder.checkpoint)
             _say_how_to_go_on(this)
             raise CommandError(f"interrupted; {kept}", _INTERRUPTED) from None
-        except Exception:  # a mistake of ours, or of a callback; its traceback follows
+        except Exception:  # a mistake of ours, or of a callback: raised again, with its traceback
             _say_how_to_go_on(this)
             raise
         received = this.processes.greatest(stop.received or 0)

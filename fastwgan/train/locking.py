@@ -123,9 +123,8 @@ def _locked(path: Path, folder: Path) -> int | None:
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, b"%d\n" % os.getpid(), 0)
             return handle
-        os.close(
-            handle
-        )  # whoever had it before took the file away, and maybe another has a new one
+        # Whoever had it before took the file away, and maybe another has a new one.
+        os.close(handle)
     return None
 
 
