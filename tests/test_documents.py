@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ def _rules() -> Iterator[None]:
 @pytest.mark.parametrize(("page", "block"), ALL_BLOCKS)
 def test_block(page: str, block: str) -> None:
     run(block, page)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a block writes, such as a run's folder, isn't left in the checkout."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_there_are_blocks() -> None:
